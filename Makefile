@@ -17,7 +17,7 @@ Downloads on macOS: about 0.2 GB. The tests need 0.2 GB more. Installed packages
 endef
 export SIZES
 
-.PHONY: snapshots judgements help verify evals selftest golden test pytest coverage lint format bench gpu real schemas docs wheel lock pins clean
+.PHONY: snapshots judgements help verify evals selftest golden test pytest coverage lint format bench gpu witness cards real schemas docs wheel lock pins clean
 
 help:
 	@echo "Use"
@@ -34,6 +34,8 @@ help:
 	@echo "Measure"
 	@echo "  make bench     measure engine speed, the cost of sampling and judging, and error rates"
 	@echo "  make gpu       check and measure the engine on a GPU, with this machine's PyTorch and Triton"
+	@echo "  make cards     compile the kernels for other GPUs, and print what their code is: 20 CPU minutes"
+	@echo "  make witness   compare the reference engine's numbers with those of other engines"
 	@echo "  make real      verify real servers on the small checkpoint (installs them; takes hours)"
 	@echo "  make judgements compare what is said of known cases with stored lines: 15 minutes of CPU"
 	@echo "  make schemas   judge JSON Schema's official test suite (downloads it)"
@@ -96,6 +98,12 @@ bench: $(VENV)/.test
 
 gpu:
 	$(PYTHON) -m benchmarks.gpu
+
+witness: $(VENV)/.reference
+	$(BIN)/python benchmarks/witness.py
+
+cards: $(VENV)/.test
+	PYTHONPATH=.:tests/support $(BIN)/python tests/reference_engine/kernels/kernel_cards.py
 
 real: $(VENV)/.reference
 	$(BIN)/python benchmarks/real_servers.py

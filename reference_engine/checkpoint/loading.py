@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from reference_engine.checkpoint.reader import Checkpoint
 from reference_engine.checkpoint.writer import progress
 from reference_engine.errors import SetupError
-from reference_engine.kernels import KernelChoice, resolve_kernels
+from reference_engine.kernels import KernelChoice, computes_bfloat16, resolve_kernels
 from reference_engine.kernels.experts import (
     PACKED_WEIGHTS,
     PackedMixtureOfExperts,
@@ -39,7 +39,7 @@ def load_model(
     """
     device = torch.device(device)
     dtype = dtype or default_dtype(device)
-    resolved = resolve_kernels(kernels, device)
+    resolved = resolve_kernels(kernels, device, dtype)
     packed = device.type == "cuda" if packed is None else packed
     checkpoint = Checkpoint(Path(path))
     with torch.device("meta"):
@@ -63,7 +63,7 @@ def default_dtype(device: torch.device | str) -> torch.dtype:
     """Return the fastest dtype of a device: bfloat16 if it has instructions for it."""
     device = torch.device(device)
     if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+        return torch.bfloat16 if computes_bfloat16(device) else torch.float32
     cpu = torch.cpu.get_capabilities() if device.type == "cpu" else {}
     return torch.bfloat16 if cpu.get("avx512_bf16") or cpu.get("amx_bf16") else torch.float32
 

@@ -26,21 +26,48 @@ class KernelsError(SetupError):
     """The requested kernels cannot run; the message gives the reason and the fix."""
 
 
-def resolve_kernels(choice: KernelChoice, device: torch.device | str) -> Kernels:
-    """Return the implementation for a device. Raises KernelsError if it cannot be used."""
+def resolve_kernels(
+    choice: KernelChoice, device: torch.device | str, dtype: torch.dtype | None = None
+) -> Kernels:
+    """Return the implementation for a device. Raises KernelsError if it cannot be used.
+
+    With `dtype`, the device must also have instructions for it.
+    """
     on_cuda = str(device).partition(":")[0] == "cuda"
     if choice == "torch" or (choice == "auto" and not on_cuda):
         return "torch"
+    import torch  # takes seconds
+
+    missing = ""
     if importlib.util.find_spec("triton") is None:
-        if choice == "auto":
-            _log.warning("Triton is not installed. The slower PyTorch kernels are used instead.")
-            return "torch"
-        raise KernelsError("Triton is not installed: pip install triton, or use --kernels torch.")
+        missing = "Triton is not installed: pip install triton"
+    elif on_cuda and torch.version.hip:
+        missing = "Triton's kernels have instructions of NVIDIA's GPUs, and this one is AMD's"
+    if missing and choice == "auto":
+        _log.warning("%s. The slower PyTorch kernels are used instead.", missing)
+        return "torch"
+    if missing:
+        raise KernelsError(f"{missing}, or use --kernels torch.")
     if not on_cuda and not interpreting():
         raise KernelsError(
             "Triton's kernels need a CUDA device: use --device cuda, or --kernels torch."
         )
+    if on_cuda and dtype == torch.bfloat16 and not computes_bfloat16(device):
+        raise KernelsError(
+            "This GPU has no instructions for bfloat16, which begin with compute capability 8.0: "
+            "use --dtype float32, or --kernels torch."
+        )
     return "triton"
+
+
+def computes_bfloat16(device: torch.device | str) -> bool:
+    """Return whether a CUDA device has instructions for bfloat16; PyTorch can also emulate them.
+
+    Source: PTX ISA, `mma` and `fma` with .bf16: "requires sm_80 or higher".
+    """
+    import torch
+
+    return bool(torch.version.hip) or torch.cuda.get_device_capability(device) >= (8, 0)
 
 
 def interpreting() -> bool:

@@ -23,7 +23,7 @@ from reference_engine.kernels.triton_support import (
     configurations,
     dot,
     power_of_two,
-    require_finished_products,
+    require_right_products,
     tuned,
 )
 from reference_engine.model.mxfp4 import BLOCK, PackedLinear
@@ -69,8 +69,9 @@ CONFIGURATIONS = {
 }
 """The configurations to choose from, for each number of rows per tile.
 
-None spills registers in its loop. After the loop, Triton 3.6 spills registers of `down` with 128
-rows (2 with `maxnreg` and eight warps, 33 of 128 × 128 with four warps); 3.7 spills none.
+On sm_90, none spills registers in its loop. After the loop, Triton 3.6 spills registers of `down`
+with 128 rows (2 with `maxnreg` and eight warps, 33 of 128 × 128 with four warps); 3.7 spills none.
+`make cards` prints what other GPUs spill.
 """
 
 
@@ -144,6 +145,20 @@ def _finished(total):
     """
     if not cuda_capability_geq(10):
         total = tl.inline_asm_elementwise("", "=f,0", [total], tl.float32, is_pure=True, pack=1)
+    return total
+
+
+@triton.jit
+def _exact(weights, x):
+    """Multiply weights (outputs, inputs) by `x` (rows, inputs) in float32; (outputs, rows).
+
+    From sm_100 to sm_110, Triton 3.7.1 would multiply weights that `tl.join` made in TF32, although
+    IEEE is asked for. The units that do so need at least 64 rows on the left, and `x` has 16.
+    """
+    if not INTERPRETING and cuda_capability_geq(10) and not cuda_capability_geq(12):
+        total = dot(x, weights.trans(1, 0)).trans(1, 0)
+    else:
+        total = dot(weights, x.trans(1, 0))
     return total
 
 
@@ -227,7 +242,7 @@ def _product(
             # The weights are the left operand, which matrix units can read from registers.
             total = _finished(tl.dot(_unpack(packed, scale, True), x.trans(1, 0), total))
         else:
-            total += dot(_unpack(packed, scale, False), x.trans(1, 0).to(tl.float32))
+            total += _exact(_unpack(packed, scale, False), x.to(tl.float32))
         if AHEAD:
             scale = following
     bias_of = tl.load(bias + expert * OUT + output, mask=output_used, other=0.0)
@@ -400,7 +415,7 @@ def multiply_up(
         OUT=gate_up.bias.shape[1],
         BLOCK_ROWS=block,
     )
-    require_finished_products(made)
+    require_right_products(made)
 
 
 def multiply_down(
@@ -422,7 +437,7 @@ def multiply_down(
         OUT=down.bias.shape[1],
         BLOCK_ROWS=block,
     )
-    require_finished_products(made)
+    require_right_products(made)
 
 
 def _tiles(routing: Routing) -> tuple[Tensor, Tensor, Tensor, Tensor]:

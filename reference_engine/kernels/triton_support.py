@@ -61,15 +61,25 @@ def tuned(
 
 
 @cache
-def require_finished_products(kernel: CompiledKernel | None) -> None:
-    """Check the code of a kernel once; the interpreter has None. Raises KernelsError."""
-    if kernel is not None and not finishes_products(kernel.asm.get("ptx", "")):
-        raise KernelsError(
-            f"Triton {triton.__version__} compiles {kernel.metadata.name} so that it does not wait "
-            "for its matrix products and can return wrong values: install another version of "
-            "Triton (3.6.0 has run on an H100 and an H200; for 3.7.1, the kernels were only "
-            "compiled), or use --kernels torch."
-        )
+def require_right_products(kernel: CompiledKernel | None) -> None:
+    """Check the code of a kernel once; the interpreter has None. Raises KernelsError.
+
+    No product may run in TF32, which keeps 10 bits of the fraction of float32.
+    """
+    if kernel is None:
+        return
+    code = kernel.asm.get("ptx", "")
+    if not finishes_products(code):
+        wrong = "that it does not wait for its matrix products and can return wrong values"
+    elif re.search(r"mma\S*tf32", code):
+        wrong = "that it multiplies float32 in TF32"
+    else:
+        return
+    raise KernelsError(
+        f"Triton {triton.__version__} compiles {kernel.metadata.name} so {wrong}: install another "
+        "version of Triton (3.6.0 has run on an H100 and an H200; for 3.7.1, the kernels were only "
+        "compiled), or use --kernels torch."
+    )
 
 
 def finishes_products(ptx: str) -> bool:

@@ -6,7 +6,7 @@ whether it uses the matrix units, loads data ahead of its use, and has enough re
 
 import os
 import re
-from functools import cache
+from functools import cache, partial
 from unittest import mock
 
 os.environ.setdefault("TRITON_DEFAULT_FP_FUSION", "1")
@@ -29,7 +29,7 @@ from reference_engine.kernels.block_triton import (
 )
 from reference_engine.kernels.chunk_sums_triton import chunk_kernel
 from reference_engine.kernels.experts_triton import down_kernel, gate_up_kernel
-from reference_engine.kernels.triton_support import require_finished_products
+from reference_engine.kernels.triton_support import require_right_products
 
 H200 = GPUTarget("cuda", 90, 32)
 TYPES = {
@@ -269,7 +269,7 @@ def test_products_of_weights_end_before_the_next_round(kernel, rows, chosen):
         assert any(re.search(r"HGMMA\S* R\d+, R\d+", each) for each in code)
         assert not early_uses(code)
     assert set(re.findall(r"pendings = (\d+)", made.asm["ttgir"])) == {"0"}
-    require_finished_products(made)
+    require_right_products(made)
 
 
 @triton.jit
@@ -285,23 +285,7 @@ def test_a_loop_that_does_not_wait_for_its_products_is_refused(monkeypatch, tmp_
     made = expert_code.__wrapped__(kernel, chosen, 128)
     assert all(early_uses(code) for code in instructions_of_loops(made))
     with pytest.raises(KernelsError, match=f"compiles {kernel.fn.__name__} so that it does not"):
-        require_finished_products(made)
-
-
-def test_products_of_older_gpus_end_before_the_program_goes_on():
-    chosen = experts_triton.CONFIGURATIONS["more rows"][0]
-    made = expert_code(gate_up_kernel, chosen, 128, target=GPUTarget("cuda", 80, 32))
-    assert "mma.sync" in made.asm["ptx"]
-    assert "wgmma" not in made.asm["ptx"]
-
-
-def test_a_b200_writes_weights_only_after_the_product_that_reads_them():
-    """The weights are in the tensor memory; a barrier says that the product before has ended."""
-    b200 = GPUTarget("cuda", 100, 32)
-    chosen = experts_triton.CONFIGURATIONS["more rows"][0]
-    made = expert_code(gate_up_kernel, chosen, 128, target=b200)
-    steps = re.findall(r"ttng\.(wait_barrier|tmem_\w+|tc_gen5_mma)", loops(made)[0])
-    assert steps == ["wait_barrier", "tmem_store", "tc_gen5_mma"]
+        require_right_products(made)
 
 
 @pytest.mark.parametrize(("inputs", "most"), [(128, 3.5), (256, 3.1)])
@@ -314,6 +298,18 @@ def test_instructions_per_weight(inputs, most):
     assert len(code) / inputs <= most
 
 
+@cache
+def attention_code(group, chosen, window, target=H200):
+    """Returns the code of attention. Each token has eight rows; decode has 16 rows, float32 32."""
+    types = FLOAT32 if group == "float32" else {}
+    tokens = {"many rows": 16, "few rows": 2, "float32": 4}[group]
+    blocks = {"WINDOW": window, "SPLIT": not window, "BLOCK_TOKENS": tokens}
+    blocks |= HEADS | chosen.kwargs
+    warps, stages, limit = chosen.num_warps, chosen.num_stages, chosen.maxnreg
+    kernel = attention_kernel.fn
+    return compiled(kernel, warps, stages, types, target=target, registers=limit, **blocks)
+
+
 @pytest.mark.parametrize(
     ("group", "chosen", "window"),
     [
@@ -324,23 +320,11 @@ def test_instructions_per_weight(inputs, most):
     ],
 )
 def test_attention(group, chosen, window):
-    """Each token has eight rows; decode uses 16 rows. Without a window, the keys are split."""
+    """Without a window, the keys are split."""
     unit = {"float32": "FFMA", "few rows": "HMMA", "many rows": "HGMMA"}[group]
-    types = FLOAT32 if group == "float32" else {}
-    made = compiled(
-        attention_kernel.fn,
-        chosen.num_warps,
-        chosen.num_stages,
-        types,
-        **HEADS,
-        **chosen.kwargs,
-        WINDOW=window,
-        SPLIT=not window,
-        BLOCK_TOKENS=16 if group == "many rows" else 2,
-        registers=chosen.maxnreg,
-    )
+    made = attention_code(group, chosen, window)
     check(made, unit, prefetches=group != "float32")
-    require_finished_products(made)
+    require_right_products(made)
     for code in instructions_of_loops(made):
         assert not early_uses(code)
     # Without a window, the keys that all rows of a prompt see have a loop of their own.
@@ -353,9 +337,8 @@ def test_instructions_per_score(chosen):
 
     A thread computes its share of the scores of a tile of 128 rows.
     """
-    blocks = {"WINDOW": 0, "SPLIT": True, "BLOCK_TOKENS": 16, **HEADS, **chosen.kwargs}
-    warps, limit = chosen.num_warps, chosen.maxnreg
-    made = compiled(attention_kernel.fn, warps, chosen.num_stages, registers=limit, **blocks)
+    warps = chosen.num_warps
+    made = attention_code("many rows", chosen, 0)
     plain, masked = instructions_of_loops(made)
     scores = 128 * chosen.kwargs["BLOCK_KEYS"] / (32 * warps)
     assert len(plain) / scores <= 11.1
@@ -363,51 +346,60 @@ def test_instructions_per_score(chosen):
     for name in ("FMUL", "FADD", "FFMA", "FMNMX", "MUFU", "HGMMA"):
         used = [sum(name in each for each in code) for code in (plain, masked)]
         assert used[0] == used[1], name
-    if limit:
+    if chosen.maxnreg:
         assert programs(made, warps) >= 2
 
 
-def test_combining_split_keys():
-    parts = {"out": "*bf16"}
-    made = compiled(combine_kernel, 4, 3, parts, HEAD_DIM=64, HEAD_COLUMNS=64, BLOCK_SPLITS=32)
-    assert "LDL" not in made.asm["sass"], "registers are spilled"
-
-
-def test_sampling_reads_several_logits_at_a_time():
-    made = compiled(chunk_kernel, 4, 3, CHUNKS=16, CHUNK=128)
-    assert "LDL" not in made.asm["sass"], "registers are spilled"
-    assert "LDG.E.128" in made.asm["sass"]
-
-
-def test_the_small_steps_of_a_block():
-    """One token per program: no register spills."""
+def small_steps(target=H200):
+    """Returns the code of the kernels that multiply no matrices; one token per program."""
     row = {"WIDTH": 2880, "COLUMNS": 4096}
     heads = {"KV_HEADS": 8, "GROUP": 8, "GROUP_ROWS": 8, "PAGE_SIZE": 64}
     scored = {"scores": "*fp32", "tokens": "*bf16", "weight": "*bf16"}
-    for made in (
-        compiled(add_norm_kernel, 8, 3, {"scale": "*bf16"}, PARTS=4, **row),
-        compiled(rotate_kernel, 4, 3, {"sequences": "*i32"}, HALF=32, HALF_COLUMNS=32, **heads),
-        compiled(score_kernel, 4, 3, scored, EXPERTS=32, **row),
-    ):
-        assert "LDL" not in made.asm["sass"], "registers are spilled"
+    split = {"HEAD_DIM": 64, "HEAD_COLUMNS": 64, "BLOCK_SPLITS": 32}
+    half = {"HALF": 32, "HALF_COLUMNS": 32, **heads}
+    on = partial(compiled, stages=3, target=target)
+    return {
+        "combine": on(combine_kernel, 4, types={"out": "*bf16"}, **split),
+        "chunk sums": on(chunk_kernel, 4, CHUNKS=16, CHUNK=128),
+        "add_norm": on(add_norm_kernel, 8, types={"scale": "*bf16"}, PARTS=4, **row),
+        "rotate": on(rotate_kernel, 4, types={"sequences": "*i32"}, **half),
+        "score": on(score_kernel, 4, types=scored, EXPERTS=32, **row),
+        **router(32, 0, target),
+    }
+
+
+def test_small_steps_spill_no_registers():
+    assert [name for name, made in small_steps().items() if "LDL" in made.asm["sass"]] == []
+
+
+def test_sampling_reads_several_logits_at_a_time():
+    assert "LDG.E.128" in compiled(chunk_kernel, 4, 3, CHUNKS=16, CHUNK=128).asm["sass"]
+
+
+def router(experts, start, target=H200):
+    """Returns the code of the router's kernels; those before `start` are of another process."""
+    local = {"LOCAL_START": start, "LOCAL_END": experts}
+    columns = {"EXPERTS": experts, "EXPERT_COLUMNS": experts}
+    top = {"TOP": 4, "TOP_COLUMNS": 4}
+    on = partial(compiled, stages=3, target=target, **local, **columns)
+    return {
+        "choose alone": on(choose_kernel, 1, CHUNK=1, **top),
+        "choose": on(choose_kernel, 4, CHUNK=16, **top),
+        "place": on(place_kernel, 4, BLOCK_ROWS=16, CHUNK=1024),
+    }
 
 
 @pytest.mark.parametrize(("experts", "start"), [(32, 0), (128, 64)])
 def test_the_router_waits_at_few_barriers(experts, start):
     """All or half of the experts are local. With 256 tokens, no loop of a program repeats."""
-    local = {"LOCAL_START": start, "LOCAL_END": experts}
-    columns = {"EXPERTS": experts, "EXPERT_COLUMNS": experts}
-    top = {"TOP": 4, "TOP_COLUMNS": 4}
-    alone = compiled(choose_kernel, 1, 3, CHUNK=1, **top, **local, **columns)
-    choose = compiled(choose_kernel, 4, 3, CHUNK=16, **top, **local, **columns)
-    place = compiled(place_kernel, 4, 3, BLOCK_ROWS=16, CHUNK=1024, **local, **columns)
+    made = router(experts, start)
     barriers = []
-    for made in (alone, choose, place):
-        assert "LDL" not in made.asm["sass"], "registers are spilled"
-        barriers.append(made.asm["sass"].count("BAR.SYNC"))
+    for each in made.values():
+        assert "LDL" not in each.asm["sass"], "registers are spilled"
+        barriers.append(each.asm["sass"].count("BAR.SYNC"))
     assert all(found <= most for found, most in zip(barriers, (2, 8, 18), strict=True)), barriers
-    assert "MUFU.EX2" in choose.asm["sass"]
-    assert "MUFU" not in place.asm["sass"], "the program of an expert scores tokens"
+    assert "MUFU.EX2" in made["choose"].asm["sass"]
+    assert "MUFU" not in made["place"].asm["sass"], "the program of an expert scores tokens"
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import pytest
 import torch
 import triton
 import triton.language as tl
+from bfloat16_rounding import mean_ratio
 from triton import Config
 from triton.runtime.interpreter import InterpreterBuilder
 
@@ -18,6 +19,8 @@ from reference_engine.model.mxfp4 import PackedLinear
 
 DEVICE = "cpu" if interpreting() else "cuda"
 BOUNDS = {torch.float32: 4e-6, torch.bfloat16: 2**-7}
+MEANS = {torch.float32: 1e-6, torch.bfloat16: 1e-3}
+"""Of found / exact; see `mean_ratio`."""
 
 # Tokens, experts, chosen ones, hidden and intermediate size.
 SHAPES = {
@@ -52,6 +55,7 @@ def check(x, chosen, weights, gate_up, down, limit=7.0):
     doubled = [replace(linear, bias=linear.bias.double()) for linear in (gate_up, down)]
     exact = experts.packed_experts(x.double(), chosen, weights.double(), *doubled, limit)
     assert (found - exact).abs().max() <= BOUNDS[x.dtype] * exact.abs().max()
+    assert abs(mean_ratio(found, exact) - 1) <= MEANS[x.dtype]
     return found
 
 

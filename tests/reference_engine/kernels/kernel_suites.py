@@ -28,6 +28,7 @@ SUITES = {
     "chunk sums and model": Suite(of("chunk_sums", "model"), INTERPRETED),
     "two processes": Suite((HERE.parent / "generation/two_with_kernels.py",), INTERPRETED),
     "compiled for an H200": Suite(of("compile")),
+    "compiled for other GPUs": Suite(of("cards")),
 }
 
 

@@ -5,6 +5,7 @@ import torch
 from tiny_model import TINY, hf_checkpoint, original_checkpoint, packed_transformer
 
 from reference_engine.checkpoint import load_model
+from reference_engine.checkpoint.loading import default_dtype
 from reference_engine.faults.catalogue import read_plan
 from reference_engine.kernels import KernelsError, resolve_kernels
 from reference_engine.kernels.experts import (
@@ -80,3 +81,19 @@ def test_triton_needs_a_gpu():
     assert resolve_kernels("auto", "cuda") == "triton"
     with pytest.raises(KernelsError, match="need a CUDA device"):
         resolve_kernels("triton", "cpu")
+
+
+def test_gpus_without_the_instructions_of_the_kernels(monkeypatch, caplog):
+    """AMD's compiler ends the process; before sm_80, PyTorch emulates bfloat16."""
+    pytest.importorskip("triton", reason="Triton is not installed")
+    monkeypatch.setattr("torch.cuda.get_device_capability", lambda device: (7, 5))
+    assert default_dtype("cuda") == torch.float32
+    assert resolve_kernels("auto", "cuda", torch.float32) == "triton"
+    with pytest.raises(KernelsError, match="--dtype float32"):
+        resolve_kernels("auto", "cuda", torch.bfloat16)
+    monkeypatch.setattr("torch.version.hip", "7.2")
+    assert default_dtype("cuda") == torch.bfloat16
+    assert resolve_kernels("auto", "cuda", torch.bfloat16) == "torch"
+    assert "this one is AMD's" in caplog.text
+    with pytest.raises(KernelsError, match="AMD's, or use --kernels torch"):
+        resolve_kernels("triton", "cuda")
