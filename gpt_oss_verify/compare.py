@@ -38,7 +38,6 @@ from harness.compare.compared import labelled
 from harness.compare.comparison_types import Comparison
 from harness.compare.history import history_of
 from harness.compare.previous_run import latest_run, since_previous
-from harness.compare.read_logs import is_log
 from harness.errors import (
     EXIT_FAIL,
     EXIT_INCONCLUSIVE,
@@ -49,7 +48,7 @@ from harness.errors import (
 )
 from harness.records.settings import seconds
 from harness.run import run_folder
-from harness.run.run_log import read_run_info
+from harness.run.run_log import RUN_FILE, read_run_info
 from reports.comparison import alert, change_sentences, print_comparison, render_compare_markdown
 from reports.history import print_history
 from reports.html.comparison_page import render_compare_html
@@ -179,7 +178,7 @@ def _comparison(names: Sequence[str], against: str | None) -> Comparison:
 
 def _column(name: str) -> Column:
     path = run_place(Path(name))
-    return read_run(path) if path.is_dir() and not is_log(path) else baseline_column(name)
+    return read_run(path) if (path / RUN_FILE).exists() else baseline_column(name)
 
 
 def history(

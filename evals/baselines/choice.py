@@ -20,6 +20,7 @@ from harness.compare.read_logs import KINDS, is_log, read_logs
 from harness.errors import ConfigurationError
 from harness.records.conditions import known_model
 from harness.statistics.copies import copies_sentence
+from harness.text import first_few
 
 RANGE = "range"  # name of the default baseline: the healthy range of the independent reproductions
 
@@ -57,7 +58,16 @@ def baseline_column(name: str) -> Column:
         return Column(entry, published=dict(_published(name)))
     known = ", ".join([RANGE, *published.sources])
     raise ConfigurationError(
-        f"{name} is not a run folder, {KINDS}, a baseline file or a published baseline ({known})."
+        f"{name} is not a run folder, {KINDS}, a baseline file or a published baseline ({known}), "
+        f"but {_seen(path)}; recorded traffic is judged with `gpt-oss-verify import`."
+    )
+
+
+def _seen(path: Path) -> str:
+    if not path.is_dir():
+        return "no file"
+    return (
+        f"a folder with {first_few(sorted(each.name for each in path.iterdir()), 4) or 'nothing'}"
     )
 
 
@@ -88,7 +98,8 @@ def _of_log(logs: Sequence[EvalLog]) -> Column:
     tries = [tried for log in logs for tried in log.tries]
     lost, complete = sum(not tried.values for tried in tries), all(log.complete for log in logs)
     notes = [f"The scores of {log.task} are those of {log.scorer}." for log in logs]
-    notes += [] if complete else ["The eval of this log is not finished."]
+    notes += [] if complete else ["The eval of this log is not finished, or was invalidated."]
+    notes += [note for log in logs for note in log.notes]
     notes += [f"{lost} of {len(tries)} tries have no score."] if lost else []
     notes += filter(None, (log.failed for log in logs))
     notes += [

@@ -169,7 +169,8 @@ def read_baseline(path: Path) -> MeasuredBaseline:
     except ValidationError as error:
         raise ConfigurationError(
             f"{path} is not a baseline of version {BASELINE_VERSION} ({problem_of(error)});"
-            " make one with `gpt-oss-verify export RUN --format baseline`."
+            " make one with `gpt-oss-verify export RUN --format baseline`. Recorded traffic is "
+            f"judged with `gpt-oss-verify import {path} --provider NAME`."
         ) from error
 
 

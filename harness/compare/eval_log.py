@@ -61,7 +61,8 @@ class LogTry:
 class EvalLog:
     """One task of one model, from a log of another harness. Times are ISO 8601.
 
-    `scorer` says in words which values the scores are. `copies` counts tries that were left out;
+    `scorer` says in words which values the scores are, and `notes` in sentences what else a reader
+    of the scores must know. `copies` counts tries that were left out;
     `seeds` has the seeds of all requests, if they are known, `until` the stop strings, and `cache`
     the name of the harness's own cache of replies.
     """
@@ -84,6 +85,7 @@ class EvalLog:
     seeds: frozenset[int] = frozenset()
     until: tuple[str, ...] = ()
     cache: str | None = None
+    notes: tuple[str, ...] = ()
 
     def without_copies(self) -> EvalLog:
         """Return the log without tries that are copies of others, and with their number."""

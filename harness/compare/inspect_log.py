@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
 from harmony.extras import install_command
+from harness.api.fields import nested
 from harness.compare.eval_log import STOPS, EvalLog, LogTry, hashed
 from harness.errors import ConfigurationError
 from harness.records.record import problem_of
 from harness.records.settings import Sampling
+from harness.text import first_few
 
 if TYPE_CHECKING:
     from inspect_ai.log import EvalSample, EvalSpec
     from inspect_ai.model import ChatMessage
 
+_NEMO = "nemo_evaluator"
 _HEAD = 4096  # bytes in which a JSON log has its member `eval`
 _WORDS = frozenset({"C", "I", "P", "N", "yes", "no", "true", "false"})
 """Values of scores that inspect_ai turns into numbers, beside numbers."""
@@ -59,11 +63,14 @@ def read_inspect_log(path: Path) -> EvalLog:
         ) from None
     if not log.samples:
         raise ConfigurationError(f"{path} has no samples; run the eval again with --log-samples.")
+    samples = [sample for sample in log.samples if sample.invalidation is None]
+    if not samples:
+        raise ConfigurationError(f"{path} has no valid samples: all were marked invalid.")
     spec = log.eval
     settings = spec.model_generate_config.merge(log.plan.config)  # that of the task, then options
     provider, model = _served(spec.model)
     responses = spec.model_args.get("responses_api")
-    scorer = next((name for sample in log.samples for name in sample.scores or ()), "")
+    scorer = next((name for sample in samples for name in sample.scores or ()), "")
     return EvalLog(
         path=path,
         task=spec.task.rpartition("/")[2],
@@ -72,7 +79,8 @@ def read_inspect_log(path: Path) -> EvalLog:
         effort=settings.reasoning_effort or "default",
         api="responses" if responses else "chat",
         started_at=spec.created,
-        complete=log.status == "success",
+        # The log of an invalid sample is invalidated, too; its other samples are not.
+        complete=log.status == "success" and log.invalidated <= (len(samples) < len(log.samples)),
         epochs=spec.config.epochs or 1,
         sampling=Sampling(
             temperature=settings.temperature,
@@ -83,8 +91,40 @@ def read_inspect_log(path: Path) -> EvalLog:
         seeds=frozenset() if settings.seed is None else frozenset([settings.seed]),
         version=f"inspect_ai {spec.packages.get('inspect_ai', 'of unknown version')}",
         scorer=f"the scorer {scorer}" if scorer else "no scorer",
-        tries=tuple(_tries(path, log.samples, spec, scorer)),
+        tries=tuple(_tries(path, samples, spec, scorer)),
+        notes=tuple(_notes(log.samples, spec, scorer)),
     )
+
+
+def _notes(samples: Sequence[EvalSample], spec: EvalSpec, scorer: str) -> Iterator[str]:
+    """Yield what the scores of this log do not say themselves; versions are those measured."""
+    invalid = Counter(
+        f"{sample.invalidation.reason or 'no reason'} ({sample.invalidation.author})"
+        for sample in samples
+        if sample.invalidation is not None
+    )
+    if invalid:
+        reasons = first_few([f"{count} × {why}" for why, count in invalid.most_common()], 3)
+        yield (
+            f"{invalid.total()} of {len(samples)} samples were marked invalid and do not count: "
+            f"{reasons}."
+        )
+    if _NEMO in spec.packages:
+        yield (
+            "nemo-evaluator 0.3.0 exports neither settings nor why replies ended, and adds the "
+            "prompt to output tokens: tokens are not shown, and an empty answer may be a cut one."
+        )
+    if scorer.rpartition("/")[2] == "math_scorer":
+        yield (
+            "lighteval 0.13 counts `\\boxed{025}` for 025, and 70° and 070 for 70 as wrong: read "
+            "the answers of questions whose scores differ."
+        )
+    tools = any(message.role == "tool" for sample in samples for message in sample.messages)
+    if spec.model_args.get("responses_api") and tools:
+        yield (
+            "Inspect 0.3.285 sends reasoning back without its text over Responses, so the model "
+            "lacks its CoT after each tool call: compare with logs over the same API only."
+        )
 
 
 def _served(name: str) -> tuple[str, str]:
@@ -99,8 +139,8 @@ def _tries(
     scores = [_parts(sample, scorer) for sample in samples]
     usable = _usable(path, samples, scores, scorer)
     for sample, parts in zip(samples, scores, strict=True):
-        lost = sample.error is not None and not sample.output.completion
-        values = dict.fromkeys(usable, 0.0) if lost and not parts else {}
+        lost = (sample.error is not None or _failed(sample)) and not sample.output.completion
+        values = dict.fromkeys(usable, 0.0) if lost else {}
         for part in usable:
             if part in parts and not math.isnan(made := _number(parts[part])):
                 values[part] = made
@@ -120,6 +160,11 @@ def _tries(
             target=target,
             stop="provider_error" if lost else STOPS.get(ends),
         )
+
+
+def _failed(sample: EvalSample) -> bool:
+    """Whether nemo-evaluator, whose export has no errors, says that a request failed."""
+    return nested(sample.metadata, "scoring_details", "error_category") is not None
 
 
 def _asked_for(sample: EvalSample, target: str) -> tuple[str, str]:
@@ -177,7 +222,7 @@ def _number(value: object) -> float:
 
 def _tokens(sample: EvalSample, spec: EvalSpec) -> int:
     """Return the output tokens of the model itself, without those of roles such as a judge."""
-    usage = sample.model_usage or {}
+    usage = {} if _NEMO in spec.packages else sample.model_usage or {}
     own = usage[spec.model].output_tokens if spec.model in usage else 0
     used = sample.role_usage or {}
     for name, role in (spec.model_roles or {}).items():

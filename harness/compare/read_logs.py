@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from harness.compare.eval_log import EvalLog
 from harness.compare.evalscope_log import is_evalscope, read_evalscope
@@ -12,16 +13,62 @@ from harness.errors import ConfigurationError
 from harness.run.run_log import RUN_FILE
 
 KINDS = "a log of Inspect, lm_eval, evalscope or sgl-eval"
-_SCRIPT = "_allresults.json"  # what gpt_oss.evals, OpenAI's script, writes
+_HEAD = 4096  # bytes in which a file has the members that tell its kind
+
+
+class _Refused(NamedTuple):
+    """Results that cannot be compared: their files, by name and first members, and the reason."""
+
+    harness: str
+    name: str
+    members: tuple[bytes, ...]
+    reason: str
+
+
+_REFUSED = (
+    _Refused(
+        "gpt_oss.evals",
+        "*_allresults.json",
+        (),
+        "does not store which tries belong to one question, why a reply ended, or how many tokens "
+        "it had: no interval can be computed. Ask the same prompts with "
+        "`gpt-oss-verify eval --prompts gpt-oss`.",
+    ),
+    _Refused(
+        "promptfoo",
+        "*.json",
+        (b'"evalId"', b'"results"'),
+        "writes the CoT before the answer (“Thinking: …”) where a server sends it, and drops calls "
+        "beside it (0.123.1): its scores depend on the name of a field. Ask the questions with "
+        "Inspect or lm_eval, and compare their logs.",
+    ),
+    _Refused(
+        "nvidia-simple-evals",
+        "*.json",
+        (b'"task_name"', b'"score"'),
+        "stores averages, without tries: no interval can be computed. Its repeats are grouped by "
+        "the order in which they finished, and its cache answers for other servers by position "
+        "(26.3). Ask the questions with `gpt-oss-verify eval`, Inspect or lm_eval.",
+    ),
+    _Refused(
+        "NeMo Evaluator",
+        "results.yml",
+        (),
+        "stores averages, without tries: no interval can be computed. Export its samples as a log "
+        "of Inspect, or compare the log of the harness that it started.",
+    ),
+)
 
 
 def is_log(path: Path) -> bool:
     """Return whether a file or a folder is a log, by its name or its first members."""
-    return _reader(path) is not None
+    return _reader(path) is not None or _refused(path) is not None
 
 
 def not_traffic(path: Path) -> ConfigurationError:
     """Return why a log is not judged, and what can be done with it."""
+    if refused := _refused(path):
+        return refused
     return ConfigurationError(
         f"{path} is a log of another harness, which judged it; compare it with a run or with "
         f"another log: gpt-oss-verify compare {path} RUN"
@@ -30,6 +77,8 @@ def not_traffic(path: Path) -> ConfigurationError:
 
 def read_logs(path: Path) -> tuple[EvalLog, ...]:
     """Return a log as its tasks, without copies. Raises ConfigurationError if it is damaged."""
+    if refused := _refused(path):
+        raise refused
     logs = (_reader(path) or read_lm_eval)(path)
     return tuple(log.without_copies() for log in logs)
 
@@ -57,8 +106,6 @@ def _is_one_log(path: Path) -> bool:
 
 def _reader(path: Path) -> Callable[[Path], tuple[EvalLog, ...]] | None:
     """Return what reads a log; None if it is none."""
-    if path.name.endswith(_SCRIPT):
-        return _refused
     if is_inspect_log(path):
         return lambda path: (read_inspect_log(path),)
     if is_evalscope(path):
@@ -70,9 +117,13 @@ def _reader(path: Path) -> Callable[[Path], tuple[EvalLog, ...]] | None:
     return read_lm_eval if is_lm_eval else None
 
 
-def _refused(path: Path) -> tuple[EvalLog, ...]:
-    raise ConfigurationError(
-        f"{path} is of gpt_oss.evals, which does not store which tries belong to one question, why "
-        "a reply ended, or how many tokens it had: no interval can be computed. Ask the same "
-        "prompts with `gpt-oss-verify eval --prompts gpt-oss`."
-    )
+def _refused(path: Path) -> ConfigurationError | None:
+    """Return why results of a harness cannot be compared; None for everything else."""
+    for refused in _REFUSED:
+        file = path / refused.name if path.is_dir() and "*" not in refused.name else path
+        if file.is_file() and file.match(refused.name):
+            with file.open("rb") as opened:
+                head = opened.read(_HEAD)
+            if all(member in head for member in refused.members):
+                return ConfigurationError(f"{path} is of {refused.harness}, which {refused.reason}")
+    return None

@@ -313,6 +313,26 @@ def killed(folder):
         ),
         (lambda folder: sgl_eval(folder, partial=True), "sgl-eval was stopped before the end"),
         (lambda folder: script(folder), "does not store which tries belong to one question"),
+        (
+            lambda folder: result(folder, "a.json", {"evalId": "eval-1", "results": {}}),
+            "is of promptfoo, which writes the CoT before the answer",
+        ),
+        (
+            lambda folder: result(folder, "mmlu.json", {"score": 0.9, "task_name": "mmlu"}),
+            "is of nvidia-simple-evals, which stores averages",
+        ),
+        (
+            lambda folder: result(folder, "results.yml", {"results": {}}).parent,
+            "is of NeMo Evaluator, which stores averages",
+        ),
+        (
+            lambda folder: result(folder, "a.txt", 1).parent,
+            "but a folder with a.txt; recorded traffic",
+        ),
+        (
+            lambda folder: result(folder, "a.har", {"log": {"entries": []}}),
+            "Recorded traffic is judged with `gpt-oss-verify import",
+        ),
         (lambda folder: damaged(folder), "cannot be read as a log of evalscope"),
         (too_high, "the score bleu of question 11 is 37.2; scores must be numbers of at most 1."),
     ],
@@ -327,6 +347,12 @@ def script(folder):
     path = folder / "aime25_gpt-oss-20b-high_temp1.0_20261128_allresults.json"
     write(path, {"score": 0.9, "metrics": {}, "htmls": [], "convos": []})
     return path
+
+
+def result(folder, name, content):
+    folder.mkdir()
+    write(folder / name, content)
+    return folder / name
 
 
 def damaged(folder):

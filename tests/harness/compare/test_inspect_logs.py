@@ -3,6 +3,7 @@
 import json
 import shutil
 import warnings
+from pathlib import Path
 
 import pytest
 
@@ -298,6 +299,54 @@ def test_tries_without_a_score_are_missing(good, tmp_path, capsys):
     )
     assert run(["export", str(path), "--format", "baseline", "--out", str(tmp_path / "b")]) == 2
     assert "1 planned attempts of sums" in capsys.readouterr().err
+
+
+def test_samples_that_a_user_marked_invalid_are_missing(good, bad, tmp_path, capsys):
+    from inspect_ai.log import ProvenanceData, invalidate_samples, read_eval_log, write_eval_log
+
+    log = read_eval_log(str(bad))
+    wrong = [each.uuid for each in log.samples if each.scores["match"].value == "I"]
+    why = ProvenanceData(author="me", reason="the server was down")
+    path = tmp_path / "marked.json"
+    write_eval_log(invalidate_samples(log, wrong, why), str(path), format="json")
+    assert run(["compare", str(good), str(path), "--json"]) == 0
+    entry = json.loads(capsys.readouterr().out)["entries"][1]
+    assert entry["complete"]
+    marked = f"{len(wrong)} of {QUESTIONS * EPOCHS} samples were marked invalid and do not count"
+    assert f"{marked}: {len(wrong)} × the server was down (me)." in entry["notes"]
+    every = invalidate_samples(log, "all", why)
+    write_eval_log(every, str(path), format="json")
+    with pytest.raises(ConfigurationError, match="has no valid samples: all were marked invalid"):
+        read_inspect_log(path)
+
+
+def test_failed_requests_of_an_export_of_nemo_evaluator_are_failed():
+    log = read_inspect_log(Path(__file__).with_name("nemo_evaluator.json"))
+    found = [(tried.stop, tried.values[""], log.outcome(tried)) for tried in log.tries]
+    assert found == [
+        (None, 0.0, "empty answer"), (None, 1.0, "answered"), (None, 1.0, "answered"),
+        ("provider_error", 0.0, "provider_error"),
+    ]  # fmt: skip
+    assert {tried.tokens for tried in log.tries} == {0}
+    assert "an empty answer may be a cut one" in log.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "note"),
+    [
+        ('"match"', '"lighteval/math_scorer"', r"counts `\boxed{025}` for 025"),
+        ('"model_args": {', '"model_args": {"responses_api": true, ', "lacks its CoT after each"),
+        ("", "", None),
+    ],
+)
+def test_what_a_harness_loses_is_said(good, tmp_path, old, new, note):
+    path = log_as_json(good, tmp_path)
+    text = json.dumps(json.loads(path.read_text()))
+    result = {"role": "tool", "content": "sunny", "tool_call_id": "1"}
+    text = text.replace('"messages": [', f'"messages": [{json.dumps(result)}, ', 1)
+    path.write_text(text.replace(old, new) if old else text)
+    notes = read_inspect_log(path).notes
+    assert (len(notes), note is None or note in notes[0]) == (int(note is not None), True)
 
 
 def test_without_inspect_ai_the_extra_is_named(good, monkeypatch, capsys):

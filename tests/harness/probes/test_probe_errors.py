@@ -55,7 +55,8 @@ def wrong(change: dict[str, Any]) -> Provider:
 STATUS, BODY = "errors.status", "errors.body"
 ACCEPTED = dict.fromkeys((each.id for each in invalid_requests.GROUP.probes), "warned") | {
     **dict.fromkeys(("errors.malformed", "errors.no_object"), "failed"),
-    STATUS: "passed", BODY: "not_verifiable",
+    STATUS: "passed",
+    BODY: "not_verifiable",
 }
 SERVERS: Served = {
     name: (invalid_requests.GROUP, provider, found)
