@@ -114,7 +114,6 @@ schemas: $(VENV)/.test
 .PHONY: clients
 clients: $(VENV)/.test
 	$(BIN)/python benchmarks/real_clients.py $(if $(NEWEST),--newest,--write)
-	$(if $(NEWEST),,PYTHONPATH=.:tests/support $(BIN)/python tests/harness/probes/test_clients_page.py)
 
 .PHONY: readers
 readers: $(VENV)/.test
@@ -145,8 +144,6 @@ pins: $(VENV)/.test
 snapshots: $(VENV)/.test
 	$(BIN)/python tests/harness/test_rules.py
 	$(BIN)/python benchmarks/register.py
-	PYTHONPATH=.:tests/support $(BIN)/python tests/harness/probes/test_clients_page.py
-	PYTHONPATH=.:tests/support $(BIN)/python tests/harness/selftest/test_selftest_matrix.py
 	$(BIN)/python tests/characterization/record.py
 	PYTHONPATH=tests/support $(BIN)/python tests/reference_engine/kernels/kernel_suites.py
 	-$(BIN)/pytest --inline-snapshot=create,fix tests/reports tests/reference_engine/generation/test_engine.py

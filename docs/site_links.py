@@ -1,9 +1,10 @@
 """What the documentation site changes.
 
-The README and the list of all rules are pages, and other files have no links.
+The README, the list of all rules and the tables of clients are pages; other files have no links.
 """
 
 import re
+import runpy
 from pathlib import Path
 
 from mkdocs.config.defaults import MkDocsConfig
@@ -17,11 +18,13 @@ _OUTSIDE = re.compile(r"\[([^\]]*)\]\(\.\./(?!\w+://)[^)]*\)")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the README, with its links to pages as links from a page, and all rules."""
+    """Add the README, with its links to pages as links from a page, all rules, and tables."""
     text = (Path(config.config_file_path).parent / "README.md").read_text(encoding="utf-8")
     text = re.sub(r"\]\((?!docs/|#|https?://)([^)]*)\)", r"](../\1)", text)
     files.append(File.generated(config, OVERVIEW, content=text.replace("](docs/", "](")))
     files.append(File.generated(config, "checks.md", content=markdown(entries())))
+    tables = runpy.run_path(str(Path(__file__).with_name("client_tables.py")))["page"]()
+    files.append(File.generated(config, "client-tables.md", content=tables))
     return files
 
 

@@ -31,7 +31,7 @@ SAMPLE_DATA = (
 )
 CLIENTS_NOTE = (
     "A client works if the server accepts and understands the forms of requests that it sends by "
-    "default. docs/clients.md has all forms."
+    "default. `gpt-oss-verify checks --family clients` lists all forms."
 )
 _MADE = (
     "made by a client, a tracer or a gateway, not bytes of the server: framing, fields and absent "

@@ -48,7 +48,7 @@ CARDS = (
         },
     ),
 )
-"""An H100 with 80 GB and an H200; docs/reference-engine.md has the figures."""
+"""An H100 with 80 GB and an H200; README.md has the figures."""
 
 
 def required(

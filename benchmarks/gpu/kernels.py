@@ -22,7 +22,7 @@ from .model import random_linear, shape
 EXPERT_BOUNDS = {torch.bfloat16: 2**-7, torch.float32: 4e-6}
 ATTENTION_BOUNDS = {torch.bfloat16: 2**-8, torch.float32: 1e-6}
 """Largest error as a share of the largest result (experts) or of the largest attended value
-(attention); see docs/reference-engine.md."""
+(attention); see README.md."""
 LAYERS = 8
 """Number of layers with separate weights or pages, which together exceed the caches of a GPU."""
 

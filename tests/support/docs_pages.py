@@ -11,6 +11,8 @@ PAGES = (
     ROOT / "README.md",
     *sorted((ROOT / "docs").glob("*.md")),
     ROOT / "reference_engine" / "small" / "checkpoint" / "MODEL_CARD.md",
+    ROOT / "reference_engine" / "kernels" / "README.md",
+    ROOT / "benchmarks" / "gpu" / "README.md",
 )
 _BLOCK = re.compile(r"^```console(?P<mark>[^\n]*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\((?!https?:|mailto:)(?P<path>[^)#\s]*)(?:#(?P<place>[^)\s]*))?\)")

@@ -252,25 +252,6 @@ def test_the_engine_lists_its_faults() -> None:
     assert all(each.detectors for each in listed if not each.allowed)
 
 
-WITH_FAULT = Path(__file__).with_name("rules_with_fault.txt")
-
-
-def proven(each: Fault) -> frozenset[str]:
-    """The rules that a fault shows to work; of those of a family, it may show any."""
-    return frozenset(each.detectors) & RULES.keys()
-
-
-def test_no_rule_loses_its_last_fault() -> None:
-    """A rule that the catalogue names joins the list, and none leaves it while it exists."""
-    assert set(WITH_FAULT.read_text("utf-8").splitlines()) & RULES.keys() == set(with_fault())
-
-
-def with_fault() -> list[str]:
-    """The rules that the catalogue names, in the order of all rules."""
-    named = frozenset[str]().union(*map(proven, faults.catalogue()))
-    return [rule for rule in RULES if rule in named]
-
-
 def test_styles_must_be_named_and_have_each_share_or_each_seed_and_part() -> None:
     every = [HEALTHY, *of_styles()]
     assert faults.chosen(every, []) == (HEALTHY,)
@@ -284,7 +265,3 @@ def test_styles_must_be_named_and_have_each_share_or_each_seed_and_part() -> Non
     assert {(style.seed, style.part) for style in styles_of("20b")} == {
         (seed, part) for seed in range(3) for part in PARTS
     }
-
-
-if __name__ == "__main__":
-    WITH_FAULT.write_text("".join(f"{rule}\n" for rule in with_fault()), encoding="utf-8")
