@@ -160,7 +160,7 @@ class HttpTransport:
         try:
             async with asyncio.timeout(self._timeout):
                 response, failure = await self._sockets.request(
-                    sender.socket, request.url, self._headers, data.decode(), leaves=sender.leaves
+                    sender.socket, request.url, self._headers, data.decode()
                 )
         except TimeoutError:
             late = f"the response was not complete within {self._timeout:g} s"

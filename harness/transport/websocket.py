@@ -47,11 +47,11 @@ class Sockets:
     _closing: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def request(
-        self, name: str, url: str, headers: Mapping[str, str], message: str, *, leaves: bool
+        self, name: str, url: str, headers: Mapping[str, str], message: str
     ) -> Received:
         """Send a message over the connection of this name, which is opened if there is none.
 
-        Its failure, and a client that `leaves`, close the connection. Raises the errors of aiohttp.
+        Its failure closes the connection. Raises the errors of aiohttp.
         """
         connection = self._open.setdefault(name, _Connection())
         connection.waiting += 1
@@ -65,7 +65,7 @@ class Sockets:
                 sent = time.perf_counter()
                 await connection.socket.send_str(message)
             async with connection.reading:
-                parts, failure = await self._read(connection.socket, sent, leaves=leaves)
+                parts, failure = await self._read(connection.socket, sent)
             keeps = failure is None
             return _response(parts, complete=keeps), failure
         except aiohttp.WSServerHandshakeError as error:
@@ -92,7 +92,7 @@ class Sockets:
         )
 
     async def _read(
-        self, socket: aiohttp.ClientWebSocketResponse, sent: float, *, leaves: bool
+        self, socket: aiohttp.ClientWebSocketResponse, sent: float
     ) -> tuple[list[StreamPart], TransportFailure | None]:
         """Return the messages up to the end of a response, and why there are no more."""
         parts: list[StreamPart] = []
@@ -116,9 +116,6 @@ class Sockets:
             kind = nested(json_object(text), "type")
             if kind in _ENDS:
                 return parts, None
-            if leaves and str(kind).endswith(".delta"):
-                left = "the client closed the connection"
-                return parts, TransportFailure(kind="left", message=left)
             if size > STREAM_BYTES:
                 large = f"the response is larger than {STREAM_BYTES / 2**20:g} MiB"
                 return parts, TransportFailure(kind="too_large", message=large)

@@ -4,11 +4,18 @@ import pytest
 
 from benchmarks.register import register as made
 from harness.records import register
+from harness.rules.catalogue import RULES
 
 
 def test_the_table_is_up_to_date() -> None:
     """`python benchmarks/register.py` writes it."""
     assert register.register() == made()
+
+
+def test_every_rule_that_can_accuse_stands_on_something() -> None:
+    """A rule that no server, recording, report or fault shows gets a fault, or leaves."""
+    accusing = {rule.id for rule in RULES.values() if rule.about.severity != "info"}
+    assert sorted(accusing - register.register().keys()) == []
 
 
 @pytest.mark.parametrize(

@@ -94,6 +94,8 @@ UNSEEN_HERE = {
     "ends-of-arguments-trimmed",
     "structured-answers-in-ascii",
     "chat-reasoning-refused",
+    "max-tokens-refused",
+    "prompt-cut-at-the-front",
     "custom-calls-as-functions",
     "alternatives-named-as-sampled",
     "forced-calls-as-cut-cot",
@@ -123,6 +125,7 @@ ASKS = (
     ProbeRequest(ANSWER, {"stop": ["think"]}, {}),
     ProbeRequest(ANSWER, {"logprobs": True}, {}),
     ProbeRequest(ANSWER, {"n": 2}, {}),
+    ProbeRequest(ANSWER, {"stream_options": None}, {"background": True}),
     ProbeRequest(JSON_ANSWER, {"response_format": {"type": "json_schema", "json_schema": FORMAT}},
         {"text": {"format": FORMAT}}),
 )  # fmt: skip

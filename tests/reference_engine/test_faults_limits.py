@@ -68,6 +68,9 @@ def _prompt_tokens(seen) -> int:
 
 
 USAGE = {
+    "prompt-tokens-doubled": Row(
+        chat(HI), lambda s: _prompt_tokens(s) == 2 * len(encode(s.prompt))
+    ),
     "completion-tokens-excess": Row(
         chat(HI), lambda s: s.json["usage"]["completion_tokens"] == 16 + 20
     ),
@@ -117,10 +120,10 @@ LIMITS = {
 WRONG = chat(HI, temperature="hot")
 
 
-def called(name: str) -> list[dict]:
+def called(name: str, output: str = "sunny") -> list[dict]:
     function = {"name": "get_weather", "arguments": "{}"}
     call = {"id": name, "type": "function", "function": function}
-    result = {"role": "tool", "tool_call_id": name, "content": "sunny"}
+    result = {"role": "tool", "tool_call_id": name, "content": output}
     return [HI, {"role": "assistant", "tool_calls": [call]}, result]
 
 
@@ -182,6 +185,19 @@ ERRORS = {
     ),
     "other-efforts-crash": Row(chat(HI, reasoning_effort="xhigh"), lambda s: s.status == 500),
     "empty-input-accepted": Row(respond([]), lambda s: s.status == 200),
+    "max-tokens-refused": Row(chat(HI, max_tokens=16), lambda s: s.status == 400),
+    "prefilled-answers-crash": Row(
+        chat(HI, {"role": "assistant", "content": "Ahoy"}), lambda s: s.status == 500
+    ),
+    "empty-results-crash": Row(chat(*called("c1", "")), lambda s: s.status == 500),
+    "long-prompts-crash": Row(
+        chat({"role": "user", "content": "one", "name": "n" * 100_000}), lambda s: s.status == 500
+    ),
+    "other-bodies-answered": Row(respond(7), lambda s: s.status == 200),
+    "rare-options-crash": Row(chat(HI, service_tier="auto"), lambda s: s.status == 500),
+    "verbosity-and-includes-refused": Row(
+        respond("Hi", include=["reasoning.encrypted_content"]), lambda s: s.status == 400
+    ),
 }
 
 

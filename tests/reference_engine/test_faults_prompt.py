@@ -68,6 +68,10 @@ USER_TEXTS = {
 }
 """What the user writes, and what the prompt contains."""
 RENDERING = {
+    "descriptions-in-lower-case": Row(
+        respond(tools=[{"type": "function", "name": "f", "description": "Ask ANN."}]),
+        lambda s: "ask ann." in s.prompt,
+    ),
     "system-dropped": Row(chat(SYSTEM, HI), lambda s: "Be brief." not in s.prompt),
     "second-system-dropped": Row(
         chat(SYSTEM, LATE, HI), lambda s: "Be brief." in s.prompt and "Be late." not in s.prompt

@@ -147,6 +147,13 @@ STRUCTURED = {
         chat(HI, said=JSON_ANSWER.replace("1", '"Łódź"'), response_format=FORMAT),
         lambda s: s.message["content"] == '{"a": "d"}',
     ),
+    "white-space-after-json": Row(
+        formatted, lambda s: s.message["content"].endswith("}" + " " * 200)
+    ),
+    "format-in-first-choice-only": Row(
+        chat(HI, said=JSON_ANSWER, response_format=FORMAT, n=2),
+        lambda s: "Here" in s.json["choices"][1]["message"]["content"],
+    ),
     "format-ignored": Row(formatted, lambda s: "# Response Formats" not in s.prompt),
     "format-ignored-in-streams": Row(
         chat(HI, said=JSON_ANSWER, response_format=FORMAT, stream=True),

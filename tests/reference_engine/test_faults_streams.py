@@ -57,6 +57,11 @@ CHAT = {
     ),
 }
 RESPONSES = {
+    "obfuscation-missing": Row(
+        respond(stream=True, stream_options={"include_obfuscation": True}),
+        lambda s: s.text.count('"delta"') and "obfuscation" not in s.text,
+    ),
+    "service-tier-missing": Row(respond(), lambda s: "service_tier" not in s.json),
     "empty-arguments-never-done": Row(
         respond(said=CALL.replace('{"city": "Rome"}', "{}"), tools=[FLAT_TOOL], stream=True),
         lambda s: (

@@ -13,7 +13,7 @@ Witness = Literal["", "structure", "tokens", "copy", "twin", "whole", "count"]
 SEVERAL, ALIKE = 2, 3
 """Requests of which one may be a slip of the model, and of which two may be slips alike."""
 
-_CUT, _STOPPED, _DOUBLED = "limits.prefix", "stop.followed", "text.doubled"
+_CUT, _DOUBLED = "limits.prefix", "text.doubled"
 _RULES = {
     "changed": "text.changed",
     "added": "text.added",
@@ -114,7 +114,7 @@ class What(Enum):
     COT_UNFINISHED = "added", "The reply has an answer, but its CoT is unfinished.", _CUT
     NO_HEADER = "added", "The answer starts without the header of a final message.", _CUT
     ONLY_REASONING = "added", "The reply has an answer, but only CoT was generated.", _CUT
-    AFTER_STOP = "added", "Text follows the stop string.", _STOPPED
+    AFTER_STOP = "added", "Text follows the stop string."
     # The count and the text do not agree.
     NO_COT = "lost", "The server dropped the CoT: the token count includes one."
     COT_TOKENS = "lost", "The CoT has {detail} fewer tokens than were counted for it."

@@ -14,14 +14,13 @@ from harness.api.parsed_rollout import ParsedExchange
 from harness.records.conditions import MODES
 from harness.records.replies import Wanted
 from harness.rules.evidence.obedience import disobeyed
-from harness.rules.evidence.offers import IN_LISBON, ORDER, ORDER_PLACE, TOOLS, WEATHER
+from harness.rules.evidence.offers import IN_LISBON, ORDER, TOOLS, WEATHER
 from harness.rules.evidence.refusals import failure, first_replies
 from harness.rules.evidence.rendering import Prompt, differences
-from harness.rules.evidence.subjects import calls
-from harness.rules.habits import NEAR_TIES, Habit
+from harness.rules.habits import NEAR_TIES
 from harness.rules.missing import NotVerifiableError, repeated, required
 from harness.rules.probe import ProbeGroup, ProbeRequest, ProbeResponses, Trials
-from harness.rules.rule import GUIDE, HARMONY, RAW_COT, Problem
+from harness.rules.rule import GUIDE, HARMONY, Problem
 
 _TURNS = 4
 _TRIES = 2
@@ -72,33 +71,6 @@ def _continues(responses: ProbeResponses) -> Trials:
         failure(rollout, "a conversation with a tool result")
         for rollout in required(rollouts, "no_tool_result")
     )
-
-
-@LOOP_GROUP.probe(
-    "tools.loop.dependent",
-    ("dependent",),
-    severity="warning",
-    source=RAW_COT,
-    modes=MODES,
-    habit=Habit(0.2),
-    component="model",
-    witness=True,
-)
-def _dependent(responses: ProbeResponses) -> Trials:
-    """In most cases, the model uses the result of the first call in the second call.
-
-    gpt-oss plans calls in its CoT. It cannot do so without CoT and tool results in the prompt.
-    """
-    both = (
-        (rollout.exchanges[-1], [call.call.arguments for call in second])
-        for rollout in responses.all("dependent")
-        if any(call.call.name == ORDER.name for call in calls(rollout))
-        if (second := [call for call in calls(rollout) if call.call.name == WEATHER.name])
-    )
-    for last, arguments in required(both, "not_both_calls"):
-        message = "The second call does not use the result of the first call."
-        wrong = Problem(last, message, f"a call with {ORDER_PLACE}", arguments[-1])
-        yield None if any(ORDER_PLACE in text for text in arguments) else wrong
 
 
 _LOOK_UP = Tool(

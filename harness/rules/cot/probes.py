@@ -14,7 +14,6 @@ from harness.api.fields import objects
 from harness.api.items import Message, Reasoning, Reply, ToolCall, ToolResult
 from harness.api.ledger import has_lost_cot
 from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
-from harness.records.conditions import MODES
 from harness.rules.evidence.offers import WEATHER
 from harness.rules.evidence.refusals import outcome, refused
 from harness.rules.evidence.rendering import Prompt, differences
@@ -176,23 +175,6 @@ def _accepts(responses: ProbeResponses) -> Trials:
     The model calls tools from within its CoT, so clients must send it back.
     """
     return _accepted(responses.all(*_KEPT, *_ACROSS, *_STALE), responses.rollouts.get(_CALLED, ()))
-
-
-@GROUP.probe(
-    "cot.accepted.own",
-    (_OWN,),
-    modes=MODES,
-    fix="Accept CoT in the field that the API defines, and with text and calls.",
-)
-def _accepts_own(responses: ProbeResponses) -> Trials:
-    """The provider accepts its own output, including CoT and tool calls.
-
-    Agents send back what they received.
-    """
-    continued = [rollout for rollout in responses.all(_OWN) if len(rollout.exchanges) > 1]
-    if not any(reply.reasoning for rollout in continued for _, reply in rollout.replies):
-        raise NotVerifiableError("no_cot_continued")
-    yield from _accepted(continued)
 
 
 @GROUP.probe(

@@ -196,13 +196,3 @@ family.account_rule(
         "https://github.com/jundot/omlx/issues/2860",
     ),
 )
-
-
-family.account_rule(
-    "stop.followed",
-    "A reply that a stop string ends is the beginning of the reply to the same request without it. "
-    "Otherwise text follows the stop string, and programs read it as part of the answer.",
-    lambda row, entry: row.end == "stop string" and entry.kind != "unknown",
-    component="ends",
-    fix="End the reply at the stop string, and add no text after it.",
-)

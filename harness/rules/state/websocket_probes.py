@@ -102,8 +102,6 @@ _REQUESTS = (
         valid=False,
     ),
     _message("two", _say(_WORDS[0]), together=(_input(_WORDS[1]),), tries=_TRIES, valid=False),
-    _message("left", _HI, sender=Sender(socket="own", leaves=True), whole=False, valid=False),
-    _message("after", _HI, after="left", whole=False, valid=False),
 )
 GROUP = ProbeGroup(
     "state.websocket",
@@ -114,26 +112,6 @@ GROUP = ProbeGroup(
     relations=UNRELIABLE_PROMPT_TOKENS,
     component="storage",
 )
-
-
-@GROUP.probe(
-    "state.websocket.upgrade",
-    (_OPEN,),
-    severity="warning",
-    component="errors",
-    fix="Refuse the upgrade with status 426 or another 4xx status.",
-)
-def _upgrade(responses: ProbeResponses) -> Trials:
-    """An upgrade to WebSocket succeeds, or is refused with a 4xx status.
-
-    After 426, Codex 0.171 goes on over HTTP; with other answers, its turn takes longer, or ends.
-    """
-    for rollout in responses.all(_OPEN):
-        last = rollout.exchanges[-1]
-        refused = last.status is not None and 400 <= last.status < 500
-        message = "The upgrade to WebSocket was neither accepted nor refused."
-        note = Problem(last, message, "status 101 or 426", outcome(last), severity="info")
-        yield None if refused or (last.recorded.response is not None and last.good_status) else note
 
 
 def _open(responses: ProbeResponses, name: str) -> Sequence[ParsedRollout]:
@@ -319,21 +297,3 @@ def _mixed(rollout: ParsedRollout) -> Iterator[Problem]:
             if other in said and own not in said:
                 message = "A request on a connection got the reply to another one."
                 yield Problem(exchange, message, own, exchange.reply.text)
-
-
-@GROUP.probe(
-    "state.websocket.left",
-    (_OPEN, "left", "after"),
-    component="interrupted",
-    fix="End the response of a closed connection, and nothing else.",
-)
-def _left(responses: ProbeResponses) -> Trials:
-    """A client that leaves during a response disturbs no other connection.
-
-    Users of agents interrupt them all the time, and continue over a new connection.
-    """
-    _open(responses, "left")
-    for rollout in responses.all("after"):
-        last = rollout.exchanges[-1]
-        message = "After a client had left, a request on another connection got no reply."
-        yield None if last.reply is not None else Problem(last, message, "a reply", outcome(last))

@@ -14,12 +14,28 @@ from reference_engine.server.api_error import ApiError, invalid
 _NUMBERS = ("temperature", "top_p", "max_tokens", "max_completion_tokens", "max_output_tokens")
 
 _RECENT = {"user", "prompt_cache_key"}
+_RARE = {"service_tier", "safety_identifier"}
 _PLAIN = {"type", "role", "content", "tool_calls", "tool_call_id", "call_id", "arguments"}
 _PLAIN |= {"output", "summary"}
 """Members of messages and items that every client sends."""
 
 ERROR = hooks.REPLY.when(lambda reply, _: reply.status >= 400)
 """Each error reply."""
+
+_MESSAGE = {"role": "assistant", "content": "Hello!"}
+_PART = {"type": "output_text", "text": "Hello!", "annotations": []}
+_HELLO: dict[str, Json] = {
+    "chat": {
+        "object": "chat.completion",
+        "choices": [{"index": 0, "message": _MESSAGE, "finish_reason": "stop"}],
+    },
+    "responses": {
+        "object": "response",
+        "status": "completed",
+        "output": [{"type": "message", **_MESSAGE, "content": [_PART]}],
+    },
+}
+_LONG_BODY = 100_000  # bytes
 
 LOCKED_SECONDS = 2
 _LONGEST_ID = 64  # characters
@@ -35,7 +51,10 @@ _LOCKED = _Lockout()
 
 
 ERROR.faults(errors_with_status_200=lambda reply, _: replace(reply, status=200))
-hooks.REQUEST.faults(unknown_model_accepted=lambda body, request: body.update(model=request.served))
+hooks.REQUEST.faults(
+    unknown_model_accepted=lambda body, request: body.update(model=request.served),
+    background_ignored=lambda body, _: body.pop("background", None),
+)
 hooks.RESPONSE.faults(unknown_model_accepted=hooks.echo("model"))
 
 
@@ -80,6 +99,56 @@ def wrong_types_ignored(body: Json, _: ClientRequest) -> None:
 def common_options_refused(body: Json, _: ClientRequest) -> None:
     if unknown := _RECENT & body.keys():
         raise invalid(min(unknown), "Extra inputs are not permitted.")
+
+
+@hooks.REQUEST
+def rare_options_crash(body: Json, request: ClientRequest) -> None:
+    functions = [tool.get("function", tool) for tool in body.get("tools") or ()]
+    if (
+        _RARE & body.keys()
+        or any("strict" in function for function in functions)
+        or (request.streaming and request.api == "chat" and "stream_options" not in body)
+    ):
+        raise ApiError(500, "TypeError: got an unexpected keyword argument")
+
+
+@hooks.REQUEST
+def verbosity_and_includes_refused(body: Json, _: ClientRequest) -> None:
+    if "verbosity" in (body.get("text") or body):
+        raise ApiError(400, "Bad request.")
+    if "include" in body:
+        raise invalid("include", "Encrypted CoT is not supported.")
+
+
+@hooks.REQUEST
+def max_tokens_refused(body: Json, _: ClientRequest) -> None:
+    if "max_tokens" in body:
+        raise invalid("max_tokens", "'max_tokens' is replaced by 'max_completion_tokens'.")
+
+
+@hooks.REQUEST
+def prefilled_answers_crash(body: Json, _: ClientRequest) -> None:
+    if messages_of(body) and messages_of(body)[-1].get("role") == "assistant":
+        raise ApiError(500, "IndexError: list index out of range")
+
+
+@hooks.REQUEST_MESSAGE
+def empty_results_crash(message: Json, _: ClientRequest) -> None:
+    if "" in (message.get("output"), message.get("role") == "tool" and message.get("content")):
+        raise ApiError(500, "JSONDecodeError: Expecting value: line 1 column 1 (char 0)")
+
+
+@hooks.REQUEST
+def long_prompts_crash(body: Json, _: ClientRequest) -> None:
+    if len(orjson.dumps(body)) > _LONG_BODY:
+        raise ApiError(500, "CUDA out of memory")
+
+
+@ERROR.when(lambda _, request: not isinstance(request.body.get(messages_key(request.body)), list))
+def other_bodies_answered(reply: Reply, request: ClientRequest) -> Reply:
+    if request.body and not isinstance(request.body[messages_key(request.body)], str | int):
+        return reply
+    return replace(reply, status=200, body=orjson.dumps(_HELLO[request.api]))
 
 
 @hooks.REQUEST_MESSAGE

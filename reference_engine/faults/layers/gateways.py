@@ -25,6 +25,7 @@ _MOVED = 5  # pieces of the CoT
 _PASSED_ON = 10  # chunks with text
 _LONG_ANSWER = 8  # words
 _ENOUGH = "I have thought for long enough, so here is the solution now."
+_PADDING = 200  # characters
 _EXCUSE = "I could not process that. Please try again later."
 _PAGE = b"<html><body><h1>One moment, please ...</h1></body></html>"
 _IMAGES = {"image_url", "input_image"}
@@ -36,6 +37,8 @@ hooks.PARSED.faults(reasoning_lost=dropped("reasoning"))
 hooks.whole_text("answer").faults(
     first_words_lost=lambda text: text.partition(" ")[2] or text,
     excuses_as_answers=lambda _: _EXCUSE,
+    bytes_as_latin_1=lambda text: text.encode().decode("latin-1"),
+    end_of_turn_of_another_model=lambda text: f"{text}<|im_end|>",
 )
 STREAMED.faults(
     braces_before_streamed_arguments=lambda event: (
@@ -46,6 +49,56 @@ STREAMED.faults(
 )
 hooks.CONVERSATION.faults(
     high_effort_as_medium=lambda c: replace(c, effort="medium") if c.effort == "high" else c
+)
+
+
+hooks.PAYLOAD.when(hooks.of_chat).faults(
+    chat_ids_missing=lambda data, _: data.pop("id", None),
+    created_in_milliseconds=lambda data, _: data.update(created=1000 * data["created"]),
+    created_with_fraction=lambda data, _: data.update(created=data["created"] + 0.5),
+)
+hooks.RESPONSE.faults(
+    another_model_named=lambda response, _: (
+        response.update(model="qwen3-32b") if "model" in response else None
+    ),
+    service_tier_missing=lambda response, _: response.pop("service_tier", None),
+)
+hooks.OUTPUT_ITEM.faults(item_ids_equal=lambda item, _: item.update(id="item_1"))
+hooks.CHAT_MESSAGE.faults(
+    role_missing=lambda message, _: message.pop("role", None),
+    reasoning_in_parts=lambda message, _: (
+        message.update(reasoning=[{"type": "text", "text": message["reasoning"]}])
+        if message.get("reasoning")
+        else None
+    ),
+    missing_text_as_none=lambda message, _: (
+        message.update(content="None")
+        if message.get("tool_calls") and message.get("reasoning") and not message.get("content")
+        else None
+    ),
+    answer_after_reasoning_too=lambda message, _: (
+        message.update(reasoning=f"{message['reasoning']}\n{message['content']}")
+        if message.get("reasoning") and message.get("content")
+        else None
+    ),
+)
+hooks.CHOICE.when(lambda _, request: "response_format" in request.body).faults(
+    white_space_after_json=lambda choice, _: (
+        choice["message"].update(content=choice["message"]["content"] + " " * _PADDING)
+        or choice.update(finish_reason="length")
+        if (choice.get("message") or {}).get("content")
+        else None
+    ),
+    format_in_first_choice_only=lambda choice, _: (
+        choice["message"].update(content=f"Here it is: {choice['message']['content']}")
+        if choice["index"] and choice.get("message")
+        else None
+    ),
+)
+hooks.CHOICE.faults(
+    calls_finish_with_stop=lambda choice, _: (
+        choice.update(finish_reason="stop") if choice.get("finish_reason") == "tool_calls" else None
+    )
 )
 
 
@@ -207,6 +260,12 @@ def final_items_reversed(response: Json, _: ClientRequest) -> None:
 def reasoning_in_summary(item: Json, _: ClientRequest) -> None:
     if item.get("type") == "reasoning" and item.get("content"):
         item["summary"] = [{**part, "type": "summary_text"} for part in item.pop("content")]
+
+
+@hooks.OUTPUT_ITEM
+def reasoning_in_summary_too(item: Json, _: ClientRequest) -> None:
+    if item.get("type") == "reasoning":
+        item["summary"] = [{**part, "type": "summary_text"} for part in item.get("content") or ()]
 
 
 @hooks.OUTPUT_ITEM

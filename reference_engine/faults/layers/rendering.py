@@ -70,6 +70,11 @@ hooks.item_text(User).faults(
     characters_composed=lambda text: _WITHOUT_WIDTH.sub("", unicodedata.normalize("NFC", text)),
     user_text_trimmed=str.strip,
 )
+hooks.TOOL.faults(
+    descriptions_in_lower_case=lambda tool: replace(
+        tool, description=(tool.description or "").lower()
+    )
+)
 hooks.item_text(Developer).faults(
     long_instructions_cut=lambda text: text[:8_000],
     instructions_trimmed=str.strip,

@@ -36,15 +36,44 @@ hooks.SSE_FILTER.faults(
     created_missing=lambda event: event.type != "response.created",
 )
 hooks.SSE_EVENT.faults(
-    event_name_differs=lambda event: [replace(event, name="message") if event.name else event]
+    event_name_differs=lambda event: [replace(event, name="message") if event.name else event],
+    done_repeated=lambda event: [event] * (2 if event.done else 1),
+    finish_in_every_chunk=lambda event: [
+        event.with_choice(finish_reason="stop") if event.delta.get("content") else event
+    ],
+    finish_repeated=lambda event: (
+        [event, event.with_choice(delta={})] if event.choice.get("finish_reason") else [event]
+    ),
+    late_reasoning=lambda event: (
+        [event.with_choice(delta={"reasoning": "Done."}, finish_reason=None), event]
+        if event.choice.get("finish_reason") == "stop"
+        else [event]
+    ),
+    unknown_event=lambda event: (
+        [event, event.renamed("response.keepalive")]
+        if event.type == "response.created"
+        else [event]
+    ),
 )
-hooks.PAYLOAD.faults(item_ids_missing=lambda data, _: data.pop("item_id", None))
+hooks.PAYLOAD.faults(
+    item_ids_missing=lambda data, _: data.pop("item_id", None),
+    obfuscation_missing=lambda data, _: data.pop("obfuscation", None),
+)
 
 
 @hooks.PAYLOAD.when(hooks.of_chat)
 def usage_chunk_has_one_id(data: Json, request: ClientRequest) -> None:
     if request.streaming and data.get("usage") and not data.get("choices"):
         data["id"] = "chatcmpl-usage"
+
+
+@hooks.STREAM.when(hooks.of_chat)
+async def ids_in_every_fragment(events: SseStream, _: ClientRequest) -> SseStream:
+    ids: dict[int, str] = {}
+    async for event in events:
+        for call in event.delta.get("tool_calls") or ():
+            call["id"] = ids.setdefault(call["index"], call.get("id") or "")
+        yield event
 
 
 @hooks.STREAM

@@ -33,6 +33,7 @@ hooks.USAGE.faults(
     usage_zero=lambda usage, _: usage.update(
         dict.fromkeys(usage.keys() & {*_PROMPT, *_COMPLETION, "total_tokens"}, 0)
     ),
+    prompt_tokens_doubled=lambda usage, _: _set(usage, _PROMPT, 2 * usage[_key(usage, _PROMPT)]),
     usage_sum_wrong=lambda usage, _: usage.update(total_tokens=_completion(usage)),
     completion_tokens_excess=lambda usage, _: _set(usage, _COMPLETION, _completion(usage) + 20),
     reasoning_tokens_zero=lambda usage, _: _set_reasoning(usage, 0),
@@ -44,6 +45,13 @@ hooks.USAGE.faults(
     prompt_counted_per_choice=lambda usage, request: _set(
         usage, _PROMPT, usage[_key(usage, _PROMPT)] * int(request.body.get("n") or 1)
     ),
+)
+
+
+hooks.REQUEST.when(hooks.of_chat).faults(
+    usage_unasked=lambda body, request: (
+        body.update(stream_options={"include_usage": True}) if request.streaming else None
+    )
 )
 
 

@@ -32,14 +32,6 @@ DEFECTIVE = {
         counted(one, lambda n, one=one: n + one.streamed) for one in twins(lambda text: text)
     ],
     "usage.output.unexplained": [*HEALTHY[1:], counted(reply(TEXTS[0]), lambda n: n + 61)],
-    "stop.followed": [
-        replace(each, request=number)
-        for number in "abcd"
-        for each in [
-            WHOLE,
-            *[reply("one, two, three, four,  six", wrote=WHOLE.text, **STOPPED)] * 2,
-        ]
-    ],
     "limits.prefix": [
         replace(each, request=number)
         for number in "abcd"

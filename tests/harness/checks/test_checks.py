@@ -849,7 +849,7 @@ def test_a_stream_that_was_not_requested_is_one_finding():
     assert ids(found([answer], streaming=False)) == {"reply.unreadable"}
 
 
-_IN_ROWS = {"stop.followed", "usage.output.miscounted"}
+_IN_ROWS = {"usage.output.miscounted"}
 ELSEWHERE = {
     "test_sent_schemas.py": {"request.schema"},
     "test_added_prompts.py": {"prompt.added"},

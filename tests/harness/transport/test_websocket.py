@@ -112,17 +112,6 @@ async def test_an_error_is_a_response_with_its_status() -> None:
     assert RESPONSES.read(right).text == "Hello there."
 
 
-async def test_a_client_that_leaves_closes_its_connection() -> None:
-    engine = ScriptedEngine()
-    engine.pause = 0.02
-    with running(engine) as url:
-        left, after = await sent(url, BODY, BODY, sender=replace(OWN, leaves=True))
-        for exchange in (left, after):
-            assert exchange.failure is not None
-            assert exchange.failure.kind == "left"
-    assert engine.cancelled == 2
-
-
 async def test_an_idle_connection_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(websocket, "_SECONDS_IDLE", 0.01)
     with running(ScriptedEngine()) as url:
