@@ -128,8 +128,9 @@ def _verdict(report: Report, console: Console) -> Iterator[Text]:
 def _findings(report: Report, console: Console, room: int) -> Iterator[Text]:
     """Yield the causes with their fixes and findings, in `room` lines if one finding fits.
 
-    The heaviest finding of each cause comes before further ones of any cause. A last line of each
-    cause counts those that do not fit. Findings for information are shown only without a verdict.
+    The heaviest finding of each cause comes before further ones of any cause, and its sentence is
+    shown in any case. A last line of each cause counts those that do not fit. Findings for
+    information are shown only without a verdict.
     """
     groups = [
         group
@@ -144,34 +145,40 @@ def _findings(report: Report, console: Console, room: int) -> Iterator[Text]:
     ]
     heads = [list(_cause(group, groups, console)) for group in groups]
     listed = [list(_found(group.rules, console)) for group in groups]
+    brief = [_brief(group.rules[:1], console) for group in groups]
     room -= sum(len(head) + 1 + (len(lists) > 1) for head, lists in zip(heads, listed, strict=True))
-    room -= len(components)
+    room -= len(components) + sum(map(len, brief))
     fitting = [0] * len(groups)
     offers = ((at, number) for at, lists in enumerate(listed) for number in range(len(lists)))
     for at, number in sorted(offers, key=lambda offer: (offer[1] > 0, offer)):
-        size = len(listed[at][number])
+        size = len(listed[at][number]) - len(brief[at]) * (number == 0)
         if number == fitting[at] and (size <= room or not any(fitting)):
             fitting[at], room = number + 1, room - size
-    for group, head, lists, count in zip(groups, heads, listed, fitting, strict=True):
+    for group, head, lists, short, count in zip(groups, heads, listed, brief, fitting, strict=True):
         yield from head
-        for lines in lists[:count]:
+        for lines in lists[:count] or [short]:
             yield from lines
-        if left := _not_shown(group.rules[count:], count, report, console.width):
+        if left := _not_shown(group.rules[max(1, count) :], report, console.width):
             yield Text(left, style="dim")
         yield Text()
     yield from components
 
 
-def _not_shown(rules: Sequence[ShownRule], shown: int, report: Report, width: int) -> str:
+def _brief(rules: Sequence[ShownRule], console: Console) -> Lines:
+    """Return the sentence of the first finding of a group."""
+    said = [f"{rule.result.check.id}: {visible(m)}" for rule in rules for m in rule.messages[:1]]
+    return [line for text in said for line in _wrapped(Text(text), console, 2, 1)]
+
+
+def _not_shown(rules: Sequence[ShownRule], report: Report, width: int) -> str:
     """Return how many findings of a cause are only in the report, with as many ids as fit."""
-    more, before = ("more ", "and ") if shown else ("", "")
     if report.verdict != FINDINGS:
         rules = [rule for rule in rules if rule.status in ("failed", "warned")]
     if not rules:
         return ""
-    count = diagnosis.severities(rules, more) or counted(len(rules), f"{more}finding")
+    count = diagnosis.severities(rules, "more ") or counted(len(rules), "more finding")
     ids = [rule.result.check.id for rule in rules]
-    begin = f"  {before}{count} in the report"
+    begin = f"  and {count} in the report"
     lines = (f"{begin}: {first_few(ids, most)}" for most in range(len(ids), 0, -1))
     return next((line for line in lines if len(line) <= width), begin)
 

@@ -80,10 +80,11 @@ def fields_of(paths: Iterable[str]) -> str | None:
 
 MODEL = "model"  # the component of what only another model, other weights or numerics show
 _RETURNED = (
-    *("failures", "interrupted", "unreadable", "format", "events", "ends"),
+    *("failures", "interrupted", "unreadable", "streamed", "ends"),
     *("output", "text", "filter", "calls", "model", "shared", "cache"),
 )
-"""Components whose defects show in replies, and so in what the model seems to do."""
+"""Components whose defects show in texts, calls and counts, and so in what the model seems to do.
+Defects of the form alone ("format", "events") leave these as they are."""
 _COMPONENTS = (
     Component(
         "refusals",
@@ -115,8 +116,14 @@ _COMPONENTS = (
         "The server sends bodies or events that no client can read as a reply.",
         "Clients stop with an error, or take an error for an empty reply.",
         "Send errors with a 4xx or 5xx status and a JSON body, and replies in the form of the API.",
-        follows=("failures", "interrupted", "format", "events", "calls"),
+        follows=("failures", "interrupted", "streamed", "format", "events", "calls"),
         instead="unreadable",
+    ),
+    Component(
+        "streamed",
+        "The server answers with a stream where none was asked for.",
+        "Clients that read one JSON object stop with an error.",
+        "Stream only if the request sets `stream` to true.",
     ),
     Component(
         "prompt",
@@ -179,7 +186,7 @@ _COMPONENTS = (
         "The server does not sample as requested.",
         "Replies have tokens that the model would not choose, or options have no effect.",
         "Apply the sampling options of the request, and add no penalties or filters by default.",
-        after=("events", "output", "text", "shared", "cache", "unreadable"),
+        after=("events", "output", "text", "shared", "cache", "unreadable", "streamed"),
         follows=_RETURNED,
     ),
     Component(
@@ -221,7 +228,7 @@ _COMPONENTS = (
         "parse the tokens with openai-harmony, one parser per request.",
         "forward {fields}.",
         "reasoning, content and calls",
-        follows=(*_RETURNED, "structured", "choice"),
+        follows=(*_RETURNED, "format", "events", "structured", "choice"),
     ),
     Component(
         "text",
@@ -247,7 +254,7 @@ _COMPONENTS = (
         "return calls unchanged, each with an id of its own.",
         "forward {fields} unchanged.",
         "names, ids and arguments",
-        follows=(*_RETURNED, "structured"),
+        follows=(*_RETURNED, "format", "events", "structured"),
     ),
     Component(
         "format",

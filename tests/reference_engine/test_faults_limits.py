@@ -82,6 +82,10 @@ USAGE = {
         chat(HI, stream=True, stream_options={"include_usage": True}),
         lambda s: s.events[-1]["usage"]["completion_tokens"] == 16 * 17 // 2,
     ),
+    "usage-in-every-chunk": Row(
+        chat(HI, stream=True, stream_options={"include_usage": True}),
+        lambda s: all(event["usage"] for event in s.events),
+    ),
 }
 LIMITS = {
     "truncated-cot-split": Row(

@@ -62,6 +62,9 @@ RESPONSES = {
         lambda s: s.text.count('"delta"') and "obfuscation" not in s.text,
     ),
     "service-tier-missing": Row(respond(), lambda s: "service_tier" not in s.json),
+    "streams-by-default": Row(
+        respond(), lambda s: s.headers["content-type"].startswith("text/event-stream")
+    ),
     "empty-arguments-never-done": Row(
         respond(said=CALL.replace('{"city": "Rome"}', "{}"), tools=[FLAT_TOOL], stream=True),
         lambda s: (

@@ -218,7 +218,7 @@ def test_two_long_reasons_of_a_verdict_both_fit():
     assert "Probes failed" in text
 
 
-def test_a_cause_without_room_for_its_finding_names_it():
+def test_a_cause_without_room_for_its_finding_has_its_sentence():
     found = analysis(
         [tool_calling(failing_scores(), under=each) for each in FOUR],
         decision="fail",
@@ -243,7 +243,7 @@ def test_a_cause_without_room_for_its_finding_names_it():
     for part in text.split("Likely cause of 1 error: ")[1:]:
         number = part.removeprefix("The server does number ")[0]
         assert f"usage.e{number}" in part
-    assert "  1 error in the report: usage.e4" in text
+    assert f"  usage.e4: {example.message}" in text
 
 
 def test_the_largest_summary_fits_one_screen():

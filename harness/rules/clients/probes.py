@@ -70,7 +70,8 @@ def _problem(form: Form, variant: Variant, responses: ProbeResponses) -> Problem
     if twin is None:
         return None
     exchange, reply = rollout.replies[0]
-    right = _right(variant, twin, responses, streaming=mode == "streaming")
+    _, sent = responses.prompt_tokens(twin, streaming=mode == "streaming")
+    right = _right(variant, twin, sent, responses, streaming=mode == "streaming")
     got = prompt_tokens(reply)
     if abs(got - right) <= variant.slack and not variant.adds:
         return None
@@ -83,16 +84,19 @@ def _problem(form: Form, variant: Variant, responses: ProbeResponses) -> Problem
         raise NotVerifiableError("text_added_to_some", rule="prompt.bare")
     more, word = abs(got - right), "fewer" if got < right else "more"
     message = f"The form {variant.name!r} has {more} {word} prompt tokens than its plain form."
+    lost = f"What the form {variant.name!r} adds does not reach the model, as it does not in its "
+    message = f"{lost}plain form." if abs(got - sent) <= variant.slack else message
     wrong = Problem(exchange, message, f"{right} prompt tokens", f"{got}", "$.usage")
     return _severe(variant, wrong)
 
 
-def _right(variant: Variant, twin: str, responses: ProbeResponses, *, streaming: bool) -> int:
+def _right(
+    variant: Variant, twin: str, right: int, responses: ProbeResponses, *, streaming: bool
+) -> int:
     """Return the prompt tokens of a twin, as they are if the twin itself lost nothing.
 
     A twin that should be longer than the plain request, and is not, lost what makes it longer.
     """
-    _, right = responses.prompt_tokens(twin, streaming=streaming)
     if twin == variant.base or not {twin, variant.base} <= PROMPTS.keys():
         return right
     _, plain = responses.prompt_tokens(variant.base, streaming=streaming)

@@ -48,7 +48,7 @@ def _unreadable(exchange: ParsedExchange) -> Iterator[Problem]:
     failure, reason = exchange.recorded.failure, exchange.unreadable
     if failure is not None and failure.kind in ("protocol", "encoding", "too_large"):
         reason = failure.message
-    if reason is not None and not exchange.error_events:
+    if reason is not None and not exchange.error_events and not _is_unasked_stream(exchange):
         response = exchange.recorded.response
         streamed = response is not None and response.body is None
         body = "" if response is None else response.body or ""
@@ -56,6 +56,23 @@ def _unreadable(exchange: ParsedExchange) -> Iterator[Problem]:
         alone = not streamed and (read is None or bool(read.get("error")))
         got = "a stream" if streamed else body or "an empty body"
         yield Problem(exchange, reason, "a reply of this API", got, proven=alone)
+
+
+@family.check("reply.streamed", good_statuses, component="streamed")
+def _streamed(exchange: ParsedExchange) -> Iterator[Problem]:
+    """A request that does not set `stream` to true gets one JSON object.
+
+    Clients that do not ask for a stream cannot read one.
+    """
+    if _is_unasked_stream(exchange):
+        message = "The reply is a stream, and the request did not ask for one."
+        yield Problem(exchange, message, "one JSON object", "a stream", proven=True)
+
+
+def _is_unasked_stream(exchange: ParsedExchange) -> bool:
+    response, request = exchange.recorded.response, exchange.recorded.request.body or {}
+    streamed = response is not None and response.body is None and not request.get("stream")
+    return streamed and exchange.unreadable is not None
 
 
 def _mismatches(minor: bool, exchange: ParsedExchange) -> Iterator[Problem]:

@@ -28,7 +28,12 @@ _MUCH_LONGER = 2  # a ratio of medians that shows an effect where lengths vary m
 _PUZZLE = (
     Message("user", "How many positive whole numbers below 1000 are not divisible by 2, 3 or 5?"),
 )
-_UNUSED = Tool("get_tide", "Height of the tide.", {"type": "object", "properties": {}}, "{}")
+_UNUSED = Tool("get_tide", "Height of the tide.", {"type": "object"}, "{}")
+"""A bare schema, as tools of MCP servers have it."""
+_WITHOUT_PARAMETERS = {
+    "type": "function",
+    "function": {"name": _UNUSED.name, "description": _UNUSED.description},
+}
 _ANSWER = closed({"answer": {"type": "integer"}})
 _puzzled = partial(ProbeRequest, turns=_PUZZLE, max_tokens=PUZZLE_TOKENS, tries=_TRIES, whole=False)
 
@@ -45,15 +50,17 @@ def effort_requests(api: Api) -> tuple[ProbeRequest, ...]:
         options=answer_format(api, _ANSWER),
         provokes=frozenset({"request.refused"}),
     )
+    with_tool = partial(_puzzled, tools=(_UNUSED,))
+    bare = partial(_puzzled, options={"tools": [_WITHOUT_PARAMETERS]})
     greedy = {"temperature": 0.0, "tries": 1, "max_tokens": _GREEDY_TOKENS}
     return tuple(
         made(f"{kind} {effort}{suffix}", effort=effort, **settings)
-        for made, suffix, efforts in (
-            (_puzzled, "", EFFORTS),
-            (partial(_puzzled, tools=(_UNUSED,)), TOOL, ("low", "high")),
-            (schema, SCHEMA, ("low", "high")),
+        for sampled, made_greedy, suffix, efforts in (
+            (_puzzled, _puzzled, "", EFFORTS),
+            (with_tool, bare if api == "chat" else with_tool, TOOL, ("low", "high")),
+            (schema, schema, SCHEMA, ("low", "high")),
         )
-        for kind, settings in (("effort", {}), ("greedy", greedy))
+        for kind, made, settings in (("effort", sampled, {}), ("greedy", made_greedy, greedy))
         for effort in efforts
     )
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from itertools import islice
 
-from harness.api.fields import NAMES, nested
+from harness.api.fields import NAMES, nested, objects
 from harness.api.ledger import COT_HEADER, SLACK
 from harness.api.parsed_rollout import ParsedExchange
 from harness.records.scores import Severity
@@ -63,21 +63,29 @@ def _missing(answer: Answer) -> Iterator[Problem]:
 @family.check(
     "usage.unasked",
     streams,
-    lambda exchange: not nested(exchange.request.body, "stream_options", "include_usage"),
     severity="warning",
     apis=("chat",),
     modes=("streaming",),
-    fix="Send a chunk without choices only if the request sets stream_options.include_usage.",
+    fix="Send token counts once, in a last chunk without choices, and only if the request sets "
+    "stream_options.include_usage.",
 )
 def _unasked(exchange: ParsedExchange) -> Iterator[Problem]:
-    """A Chat stream without `stream_options` has no chunk with usage and no choices.
+    """A Chat stream has token counts only at its end, and a chunk for them only on request.
 
-    Clients that did not ask for it read the first choice of every chunk, and fail.
+    Clients that did not ask for that chunk, which has no choices, read the first choice of every
+    chunk, and fail. Some take every chunk with counts for it, and show no text.
     """
-    for event in exchange.events:
-        if nested(event.data, "usage") and nested(event.data, "choices") == []:
+    asked = nested(exchange.request.body, "stream_options", "include_usage")
+    counts = [event for event in exchange.events if nested(event.data, "usage")]
+    for event in () if asked else counts:
+        if nested(event.data, "choices") == []:
             message = "The stream has a chunk with usage and no choices, which nobody asked for."
             yield Problem(exchange, message, "no such chunk", event.text, event=event.number)
+    choices = ((event, objects(nested(event.data, "choices"))) for event in counts)
+    early = [event for event, made in choices if made and not made[0].get("finish_reason")]
+    if len(early) > 1:
+        message = f"{len(early)} chunks before the last one have token counts."
+        yield Problem(exchange, message, "null", early[0].text, event=early[0].number)
 
 
 @family.check(

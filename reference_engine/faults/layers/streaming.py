@@ -129,6 +129,12 @@ async def open_after_finish(events: SseStream, _: ClientRequest) -> SseStream:
 
 
 @hooks.REQUEST
+def streams_by_default(body: Json, request: ClientRequest) -> None:
+    if request.api == "responses":
+        body.setdefault("stream", True)
+
+
+@hooks.REQUEST
 def accept_decides_streaming(body: Json, request: ClientRequest) -> None:
     body["stream"] = body.get("stream") or request.accept != "application/json"
 

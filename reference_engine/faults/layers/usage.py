@@ -3,7 +3,7 @@
 import json
 
 from reference_engine.faults import hooks
-from reference_engine.faults.http import ClientRequest, Json, messages_key, messages_of
+from reference_engine.faults.http import ClientRequest, Json, SseStream, messages_key, messages_of
 
 _PROMPT = ("prompt_tokens", "input_tokens")
 _COMPLETION = ("completion_tokens", "output_tokens")
@@ -67,6 +67,15 @@ def completion_tokens_of_all_chunks(usage: Json, _: ClientRequest) -> None:
     """Add up the counts so far of all chunks, of which each has one token."""
     count = _completion(usage)
     _set(usage, _COMPLETION, count * (count + 1) // 2)
+
+
+@hooks.STREAM
+async def usage_in_every_chunk(events: SseStream, request: ClientRequest) -> SseStream:
+    """Give each chunk with a choice counts, if the client asks for usage."""
+    asked = (request.body.get("stream_options") or {}).get("include_usage")
+    so_far = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
+    async for event in events:
+        yield event.updated(usage=so_far) if asked and event.choice else event
 
 
 @hooks.USAGE.when(hooks.of_streams)

@@ -846,7 +846,7 @@ def test_a_non_streaming_reply_to_a_streaming_request_is_reported():
 
 def test_a_stream_that_was_not_requested_is_one_finding():
     answer = stream_response(chat_blocks(chat_chunks(CALL)))
-    assert ids(found([answer], streaming=False)) == {"reply.unreadable"}
+    assert ids(found([answer], streaming=False)) == {"reply.streamed"}
 
 
 _IN_ROWS = {"usage.output.miscounted"}

@@ -45,6 +45,11 @@ def _moved(found: list[dict]) -> None:
             event["output_index"] += 1
 
 
+def _counted(chunks: list[dict]) -> None:
+    for chunk in chunks[:-1]:
+        chunk["usage"] = {"prompt_tokens": 70, "completion_tokens": 1, "total_tokens": 71}
+
+
 def _reversed_output(found: list[dict]) -> None:
     found[-1]["response"]["output"].reverse()
 
@@ -271,6 +276,7 @@ def _second_choice(body: dict) -> None:
 _BERTH = Reply(text='{"berth": 17}')
 RECORDED = {
     "usage that nobody asked for": (streamed(nothing, stream_options=None), "usage.unasked"),
+    "usage in every chunk": (streamed(_counted), "usage.unasked"),
     "a stop string as a text": (lambda: _refusing("stop", stop="\n"), "clients.refused_form"),
     "tool_choice none without tools": (
         lambda: _refusing("tool_choice", tool_choice="none", tools=[]), "clients.refused_form",

@@ -270,6 +270,17 @@ def test_cot_is_sent_back_only_in_a_field_that_was_received(
     assert (("chat", variant.request) in failing) == judged_too
 
 
+def test_cot_that_reaches_the_model_in_no_field_is_no_fault_of_one_form() -> None:
+    def dropped(request: ProbeRequest, attempt: Attempt) -> Response | list[Reply]:
+        thought = twins().get((request.id, "chat"), request.id) == "thought"
+        return healthy(replace(request, id="called") if thought else request, attempt)
+
+    result = judged(GROUP, dropped)["clients.cot_field"]
+    assert {example.message.partition("adds")[2] for example in result.examples} == {
+        " does not reach the model, as it does not in its plain form."
+    }
+
+
 def test_without_usage_forms_with_a_twin_are_not_verifiable() -> None:
     results = judged(GROUP, lambda _, attempt: answer(attempt.condition.api, None))
     assert results["clients.call_content"].status == "not_verifiable"

@@ -605,10 +605,15 @@ def test_a_probe_inherits_what_its_replies_share_with_others(task, first):
     assert diagnose([*check_results(scores, GROUPS), followed], scores).causes[0].component == first
 
 
-@pytest.mark.parametrize(("streamed", "claimed"), [(4, True), (2, False)])
-def test_a_cause_claims_only_findings_that_are_mostly_in_its_replies(streamed, claimed):
-    """Half of the replies to a probe are streams, whatever its defect."""
-    broken = "chat.stream.done"
+@pytest.mark.parametrize(
+    ("broken", "streamed", "claimed"),
+    [("calls.lost", 4, True), ("calls.lost", 2, False), ("chat.stream.done", 4, False)],
+)
+def test_a_cause_claims_only_findings_that_are_mostly_in_its_replies(broken, streamed, claimed):
+    """Half of the replies to a probe are streams, whatever its defect.
+
+    A stream without `[DONE]` has its text and its calls, and so explains no choice of tools.
+    """
     ignored = probe("tools.choice.none").model_copy(
         update={"failing": (FailingRequest("chat", "s1"),)}
     )
