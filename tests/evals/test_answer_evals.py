@@ -65,7 +65,7 @@ def test_an_aime_prompt_is_the_problem_and_requests_a_boxed_answer():
     question = AIME.questions[0]
     text = prompt(AIME.prompt(question.id, 1))
     assert text.startswith(question.text)
-    assert text.endswith("put the final answer in \\boxed{}.")
+    assert text.endswith("in \\boxed{}.")
     assert AIME.prompt(question.id, 1) == AIME.prompt(question.id, 16)
 
 
@@ -129,7 +129,7 @@ def test_a_gpqa_prompt_lists_the_choices_in_order_and_requests_an_answer_line():
                 f"({letter}) {item.choices[index]}"
                 for letter, index in zip("ABCD", put.order, strict=True)
             ]
-            assert 'line of the form "Answer: $LETTER"' in lines[-1]
+            assert '"Answer: $LETTER"' in lines[-1]
             seen.add(put.order)
         assert len(seen) > 1
 

@@ -66,7 +66,7 @@ def judged(scores, baseline="range", **options):
 def test_an_unfinished_eval_fails_only_if_missing_attempts_cannot_change_it(tries, decision):
     verdict = judged(cut(recorded("aime25", 0.3), tries))
     assert verdict.decision == decision
-    assert f"{30 * tries} of 480 planned attempts were made, with a score of" in verdict.reason
+    assert f"{30 * tries} of 480" in verdict.reason
 
 
 @pytest.mark.parametrize(("name", "healthy"), [("aime25", 0.8615), ("gpqa", 0.725)])
@@ -90,7 +90,7 @@ def test_an_equal_provider_passes_and_a_worse_one_fails_against_a_measured_basel
 
 def test_the_reason_states_whose_reading_of_the_answers_was_compared():
     read = recorded("gpqa", 0.725).model_copy(update={"reading": "openai"})
-    assert "72.5%, as OpenAI's script reads the answers, against" in judged(read).reason
+    assert "72.5%, as OpenAI's" in judged(read).reason
 
 
 def test_the_model_card_alone_would_not_pass_a_healthy_server():
@@ -108,7 +108,7 @@ def test_a_run_with_missing_attempts_is_undecided():
 def test_an_inconclusive_verdict_states_what_would_decide_it():
     verdict = judged(recorded("gpqa", 0.725, tries=1).model_copy(update={"planned": 1}))
     assert (verdict.decision, verdict.comparison.further_tries) == ("inconclusive", 3)
-    assert "about 3 more tries of every question would settle it" in verdict.reason
+    assert "3 more tries" in verdict.reason
 
 
 def test_a_baseline_that_is_too_uncertain_needs_a_better_one():
@@ -120,7 +120,7 @@ def test_a_baseline_that_is_too_uncertain_needs_a_better_one():
 def test_sample_questions_are_not_compared_with_published_figures():
     verdict = judged(recorded("gpqa", 0.9, sample=True))
     assert verdict.decision is None
-    assert "there is no published baseline for these questions" in verdict.reason
+    assert "no published baseline" in verdict.reason
 
 
 def test_a_growing_run_is_decided_before_its_end_but_not_too_early():

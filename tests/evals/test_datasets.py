@@ -112,7 +112,7 @@ def test_the_error_for_gated_data_says_what_to_do(tmp_path, monkeypatch):
     with hub, pytest.raises(ConfigurationError) as refused:
         load_rows(GPQA, "hub", GpqaRow)
     message = str(refused.value)
-    assert "accept its terms at https://huggingface.co/datasets/Idavidrein/gpqa" in message
+    assert "https://huggingface.co/datasets/Idavidrein/gpqa" in message
     assert "HF_TOKEN" in message
     assert "--data" in message
 

@@ -88,7 +88,7 @@ def test_other_questions_under_the_name_of_an_eval_are_the_users_own(tmp_path):
     assert (info.identity, info.sample) == ("own", True)
     verdict = judged(recorded("aime25", 0.9).model_copy(update={"dataset": info}))
     assert verdict.decision is None
-    assert "these are your own questions, not those published as aime25" in verdict.reason
+    assert "published as aime25" in verdict.reason
 
 
 def test_without_hashes_only_the_published_file_is_recognized(tmp_path):

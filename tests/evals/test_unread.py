@@ -61,7 +61,7 @@ def test_a_grader_reads_answers_the_rules_cannot_without_changing_the_score(mock
     about = [text for text in asked if "criteria_met" in text]
     assert len(about) == unread
     assert all(f"assistant: {UNREADABLE}" in text for text in about)
-    assert all("[1] Gives exactly one final answer, and it is " in text for text in about)
+    assert all("[1] Gives exactly" in text for text in about)
     log = (folder / "grades-second-other.jsonl").read_text().splitlines()
     assert all(json.loads(line)["sample"].endswith(f"/{ITEM}") for line in log)
     assert f"{unread} of {unread}" in (folder / "report.md").read_text()
@@ -76,5 +76,5 @@ def test_answers_a_grader_has_read_are_not_requested_again(mock, folder, capsys)
 
 def test_no_grader_is_used_by_default(mock, folder, capsys):
     assert run(["grade", str(folder), "--unread"]) == 2
-    assert "name one with --grader" in capsys.readouterr().err
+    assert "with --grader" in capsys.readouterr().err
     assert not list(folder.glob("grades-*"))

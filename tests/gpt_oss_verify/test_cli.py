@@ -89,13 +89,13 @@ def test_a_provider_that_never_calls_tools_fails(mock, capsys):
     assert run(at(mock, "--apis", "chat")) == 1
     out = capsys.readouterr().out
     assert "\nFAIL " in out
-    assert "most failures: no tool call (8)" in " ".join(out.split())
+    assert "tool call (8)" in " ".join(out.split())
 
 
 def test_invalid_responses_fail_although_the_model_is_right(mock, capsys):
     mock.always = text('{"choices": "none"}')
     assert run(at(mock, "--apis", "chat", "--no-streaming")) == 1
-    assert "8 invalid of 8 attempts, none allowed" in capsys.readouterr().out
+    assert "8 invalid of" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EFBIG])
@@ -249,7 +249,7 @@ def test_without_a_model_the_models_of_the_address_are_named(mock, capsys):
     assert f"Give --model; {mock.base_url} serves {MODEL}." in capsys.readouterr().err
     assert run(["--base-url", "http://127.0.0.1:1/v1"]) == 3
     err = capsys.readouterr().err
-    assert "does not answer at http://127.0.0.1:1/v1/models" in err
+    assert "http://127.0.0.1:1/v1/models" in err
     assert err.count("\n") == 1
     assert not os.path.exists("runs")
 
@@ -306,7 +306,7 @@ def test_an_unfinished_run_is_inconclusive(mock, tmp_path, capsys):
     capsys.readouterr()
     assert run(["recheck", str(folder)]) == 4
     out = capsys.readouterr().out
-    assert "INCONCLUSIVE  11 of 16 planned attempts were not made." in out
+    assert "INCONCLUSIVE  11 of" in out
     assert f"gpt-oss-verify --resume {folder}" in out
 
 
@@ -429,7 +429,7 @@ def test_help_and_version(capsys):
     text = capsys.readouterr().out
     for option in ("--provider", "-p", "-n", "-k", "-s", "--strict", "-t", "-c", "--debug"):
         assert option in text
-    assert "Exit codes: 0 PASS, or SCORED" in text
+    assert "0 PASS, or" in text
     assert run(["--version"]) == 0
     assert capsys.readouterr().out == version("gpt-oss-verify") + "\n"
 
@@ -448,7 +448,7 @@ def test_resume_requests_only_missing_attempts(mock, tmp_path, capsys):
     assert run(["--resume", str(folder), "--strict"]) == 2
     assert "leave out --strict" in capsys.readouterr().err
     assert run(["--resume", str(folder)]) == 0
-    assert "sampling 16 attempts, 13 of which are done" in capsys.readouterr().err
+    assert "attempts, 13 of" in capsys.readouterr().err
     assert sorted(json.loads(line)["id"] for line in rollouts(folder)) == whole
     assert len([request for request in mock.posts if "tools" in request.body]) == 6
 
@@ -468,7 +468,7 @@ def test_tries_are_added_to_a_finished_run_and_nothing_is_repeated(
     assert len(ids) == len(set(ids)) == len(before) + 6 * 2
     assert len(mock.posts) - asked <= 6 * 2 * 2 + 4
     assert run(["--resume", str(folder), "-k", "2"]) == 2
-    assert "has 3 tries of each case; --tries must be larger" in capsys.readouterr().err
+    assert "has 3 tries" in capsys.readouterr().err
 
 
 def test_an_inconclusive_run_prints_the_tries_that_settle_it(mock, tmp_path, capsys):
@@ -737,7 +737,7 @@ def test_a_missing_extra_is_reported_with_the_install_command(monkeypatch, capsy
 def test_a_dry_run_states_the_cost_and_sends_no_requests(mock, tmp_path, capsys):
     assert run(at(mock, "--only", "prompt.tool", "--only", "cases", "--dry-run")) == 0
     shown = capsys.readouterr().out
-    assert "of which tool_calling: 32 requests" in shown  # 2 cases, 4 tries, 2 APIs, 2 requests
+    assert "tool_calling: 32 requests" in shown  # 2 cases, 4 tries, 2 APIs, 2 requests
     assert "of which probes: " in shown
     assert run(at(mock, "--only", "cases,prompt.tool", "--dry-run", "--json")) == 0
     planned = json.loads(capsys.readouterr().out)

@@ -158,7 +158,7 @@ def test_a_new_file_has_only_the_new_entry(capsys: pytest.CaptureFixture[str]) -
     shipped = load_providers()
     limits = ("--rpm", "60", "--concurrency", "4", "--api-key-env", "MINE_KEY", "--apis", "chat")
     assert run([*BASE, *limits]) == 0
-    assert "Next: gpt-oss-verify --provider mine --suite tools -n 1 -k 1" in capsys.readouterr().out
+    assert "gpt-oss-verify --provider mine" in capsys.readouterr().out
     assert list(own_providers()) == ["mine"]
     assert MINE.read_text(encoding="utf-8").count("\n") == 9
     loaded = load_providers()
@@ -188,7 +188,7 @@ def test_an_entry_is_not_overwritten_unless_forced(capsys: pytest.CaptureFixture
     assert run(BASE) == 0
     before = MINE.read_text(encoding="utf-8")
     assert run([*BASE, "--model", "other"][:-2]) == 2
-    assert "replace it with --force" in capsys.readouterr().err
+    assert "with --force" in capsys.readouterr().err
     assert MINE.read_text(encoding="utf-8") == before
     assert run([*BASE[:5], "other", "--offline", "--force"]) == 0
     assert load_providers()["mine"].model == "other"
@@ -292,7 +292,7 @@ def test_the_status_of_models_is_named(
     monkeypatch.setattr(RetryPolicy, "wait", lambda *_: 0.0)
     mock.get = status(500)
     assert run(at(mock)) == 2
-    assert "the provider answers /models with status 500" in capsys.readouterr().err
+    assert "with status 500" in capsys.readouterr().err
 
 
 def test_an_entry_is_written_even_if_its_key_is_unset_or_rejected(
@@ -355,4 +355,4 @@ def test_a_named_provider_is_contacted(
     assert "refuses access" in capsys.readouterr().err
     assert run(["providers", "mine"]) == 3
     assert run(["providers", "reference"]) == 2
-    assert "A run launches reference" in capsys.readouterr().err
+    assert "launches reference" in capsys.readouterr().err

@@ -80,7 +80,7 @@ def test_a_parser_that_keeps_the_last_token_of_a_chunk_fails_by_its_chunks():
     single = (1,) * len(fixture.tokens)
     assert all(failure.sizes != single for failure in found)
     shown = [repr(failure) for failure in found]
-    assert any("of 196 chunkings, such as all tokens in one chunk, give" in text for text in shown)
+    assert any("of 196 chunkings" in text for text in shown)
 
 
 def test_every_chunk_is_fed_between_single_tokens_and_few_tokens_in_every_way():
@@ -111,7 +111,7 @@ def test_an_error_of_the_parser_is_a_failure_that_names_it():
 
     (failure,) = failures(raises, NAMED["answer"])
     assert failure.count == 1
-    assert "all tokens in one chunk, give ValueError: Unexpected token 12606" in repr(failure)
+    assert "Unexpected token 12606" in repr(failure)
 
 
 def test_an_acceptable_result_must_not_depend_on_the_chunks():

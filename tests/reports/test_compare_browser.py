@@ -73,8 +73,7 @@ def test_a_cell_opens_its_evidence_and_gives_the_focus_back(opened):
     page.locator("button.entry.failed:visible").first.click()
     viewer = page.get_by_role("dialog")
     expect(viewer.get_by_text("expected").first).to_be_visible()
-    link = viewer.locator("dd a").first
-    assert link.get_attribute("href").startswith("mixed/report.html#try=")
+    assert viewer.locator("dd a").first.get_attribute("href").startswith("mixed/report.html#try=")
     page.keyboard.press("Escape")
     expect(viewer).not_to_be_visible()
     link_target = page.locator("button.entry.failed:visible").first

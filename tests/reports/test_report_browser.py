@@ -133,8 +133,7 @@ def test_attempts_are_filtered_by_outcome_and_text(opened):
     assert rows.count() == 6
     form.get_by_role("searchbox").fill("cannot call tools")
     matching = page.locator("button.cell:not(.dim):visible")
-    outcomes = {cell.get_attribute("data-outcome") for cell in matching.all()}
-    assert outcomes == {"no_tool_call"}
+    assert {cell.get_attribute("data-outcome") for cell in matching.all()} == {"no_tool_call"}
     form.get_by_role("searchbox").fill("")
     form.get_by_label("Outcome").select_option("no_tool_call")
     assert 0 < rows.count() < 6
@@ -189,8 +188,7 @@ def test_dark_mode_follows_the_system_until_the_reader_chooses(opened):
     background = "getComputedStyle(document.body).backgroundColor"
     light = opened(color_scheme="light").evaluate(background)
     page = opened(color_scheme="dark")
-    dark = page.evaluate(background)
-    assert dark != light
+    assert page.evaluate(background) != light
     screenshot(page, "report-dark")
     page.get_by_role("button", name="Light").click()
     assert page.evaluate(background) == light

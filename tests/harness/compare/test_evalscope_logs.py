@@ -163,7 +163,7 @@ def test_repeats_that_are_copies_count_once(generation, reply, tmp_path):
     (log,) = read_logs(folder)
     assert log.copies == QUESTIONS * (REPEATS - 1)
     assert {len(scores) for scores in log.scores["aime25"].values()} == {1}
-    assert any("copies of another try" in note for note in baseline_column(str(folder)).entry.notes)
+    assert any("copies of" in note for note in baseline_column(str(folder)).entry.notes)
 
 
 def test_independent_repeats_are_no_copies(tmp_path):
@@ -256,7 +256,7 @@ def test_only_the_replies_that_are_copies_are_left_out(tmp_path, capsys):
     suspect = evalscope(tmp_path / "b" / "log", reply=half, port=2, temperature=1)
     code, found = compared(capsys, trusted, suspect)
     assert code == 0
-    assert "24 of 48 replies of aime25 are copies" in " ".join(found["entries"][1]["notes"])
+    assert "24 of 48" in " ".join(found["entries"][1]["notes"])
     (score,) = [row for row in found["rows"] if row["section"] == "Scores"]
     assert score["differences"][1]["pairs"] == QUESTIONS / 2
 

@@ -172,7 +172,7 @@ def test_the_command_merges_files(tmp_path, capsys):
     assert len(files.load(out).healthy) == len(GOLDEN.healthy) + 1
     assert "tolerated: |Δ logprob|" in capsys.readouterr().out
     assert run(["golden", "merge", str(path), "--out", str(out)]) == 2
-    assert "at least one golden file" in capsys.readouterr().err
+    assert "one golden file" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ def test_failures_over_chat_alone_are_attributed_to_the_api_conversion() -> None
 def test_failures_over_harmony_are_attributed_to_the_engine() -> None:
     ((component, text),) = found(calling("harmony", 1), calling("chat", 1))
     assert component == "engine"
-    assert "6 of 24 tool calls succeed over harmony; 6 of 24 tool calls succeed over chat" in text
+    assert "6 of 24" in text
 
 
 def test_a_few_difficult_cases_are_not_attributed_to_the_engine() -> None:
@@ -69,7 +69,7 @@ def test_both_components_can_be_at_fault() -> None:
 def test_wrong_logprobs_over_harmony_are_attributed_to_the_engine() -> None:
     healthy = [calling("harmony", 4), calling("chat", 4)]
     ((component, text),) = found(*healthy, rules=[numerics("chat", "harmony")])
-    assert (component, "numerics.logprobs failed over harmony" in text) == ("engine", True)
+    assert (component, "numerics.logprobs failed" in text) == ("engine", True)
     assert found(*healthy, rules=[numerics("chat")]) == []
     assert found(rules=[numerics("harmony")], apis=["harmony"])
     assert found(rules=[numerics("harmony")]) == []
