@@ -15,6 +15,7 @@ from harness.records.conditions import Api
 from harness.records.redact import REDACTED
 from harness.records.register import elsewhere
 from harness.records.rollouts import SDK, Exchange, Response
+from harness.records.scores import Evidence
 from harness.repeat.experiment import Outcome
 from harness.repeat.smaller import Body
 from harness.repeat.subject import CONTINUES, Subject
@@ -27,6 +28,7 @@ _NOT_SENT = re.compile(
 """Headers that a command does not repeat; the key is added by name."""
 _MOST_LINES = 24  # of all requests and responses in the text of an issue
 _LONGEST_LINE = 1_000  # characters of such a line of a response
+_MEMBER = re.compile(r"[A-Za-z_]\w*")  # a name in a JSON path
 
 
 def curl(
@@ -131,15 +133,17 @@ def issue(subject: Subject, commands: Sequence[str], outcome: Outcome) -> str:
         lines.append(f"- Also {seen}")
     if subject.compared is not None:
         lines.append(f"- Compare: {subject.difference}")
-    answers = [("Response", received, finding.evidence.event)]
+    answers, own, other = [("", received, finding.evidence.event)], "", ""
     if subject.compared is not None:
-        answers.append(("Response for comparison", subject.compared.exchanges[-1], None))
+        own, other = f" '{subject.rollout.sample}'", f" '{subject.compared.sample}' for comparison"
+        answers = [(own, received, finding.evidence.event)]
+        answers.append((other, subject.compared.exchanges[-1], None))
     most = _MOST_LINES // (len(commands) + len(answers))
-    titles = ["Request"] * len(subject.requests) + ["Request for comparison"]
-    for title, command in zip(titles, commands, strict=False):
-        lines += ["", f"## {title}", "", "```sh", command, "```"]
-    for title, exchange, event in answers:
-        lines += ["", f"## {title}", "", "```", *_response(exchange, event, most), "```"]
+    for name, command in zip([own] * len(subject.requests) + [other], commands, strict=False):
+        lines += ["", f"## Request{name}", "", "```sh", command, "```"]
+    for name, exchange, event in answers:
+        shown = _response(exchange, event, finding.evidence, most)
+        lines += ["", f"## Response{name}", "", "```", *shown, "```"]
     origin = f"Found by the {about.kind} `{about.id}` of gpt-oss-verify {version('gpt-oss-verify')}"
     lines += ["", f"{origin}. This tests a server for it:", "", f"    {_command(subject)}"]
     return "\n".join(lines)
@@ -176,16 +180,19 @@ def _key_headers(exchange: Exchange, key: str | None) -> Iterator[str]:
             yield f"-H {quoted}"
 
 
-def _response(exchange: Exchange, event: int | None, most: int) -> Iterator[str]:
-    """Yield the lines of a response; of a long one, the first, and those around an event."""
+def _response(
+    exchange: Exchange, event: int | None, evidence: Evidence, most: int
+) -> Iterator[str]:
+    """Yield the lines of a response; of a long one, the first, and those around the evidence."""
     response = exchange.response
     if exchange.failure is not None:
         yield exchange.failure.message
     if response is None:
         return
     yield f"HTTP {response.status}"
-    lines, at = _lines(response, event)
-    shown = [x if len(x) <= _LONGEST_LINE else f"{x[:_LONGEST_LINE]}…" for x in lines]
+    member = (_MEMBER.findall(evidence.path or "") or [""])[-1]
+    lines, at = _lines(response, event, member)
+    shown = [_around(line, _place(line, member)[1]) for line in lines]
     begin = 0 if at < most else min(at - most // 2, len(lines) - most + 1)
     if begin:
         yield shown[0]
@@ -196,9 +203,31 @@ def _response(exchange: Exchange, event: int | None, most: int) -> Iterator[str]
         yield f"… {len(lines) - end} more lines"
 
 
-def _lines(response: Response, event: int | None) -> tuple[list[str], int]:
-    """Return the lines of a response that are not empty, and the first one of an event, or 0."""
-    if event is None or not 0 <= event < len(response.parts):
-        return [line for line in response.text.splitlines() if line], 0
+def _lines(response: Response, event: int | None, member: str) -> tuple[list[str], int]:
+    """Return the lines of a response that are not empty, and the one with the evidence.
+
+    This is the first one of an event. Without an event, it is the last one with the member that
+    the path of the finding names, or else the end of a stream or the beginning of a body.
+    """
     parts = [[line for line in part.raw.splitlines() if line] for part in response.parts]
-    return [line for part in parts for line in part], sum(map(len, parts[:event]))
+    lines = [line for part in parts for line in part]
+    if event is not None and 0 <= event < len(parts):
+        return lines, sum(map(len, parts[:event]))
+    lines = lines or [line for line in response.text.splitlines() if line]
+    sure, at = max(((_place(e, member)[0], at) for at, e in enumerate(lines)), default=(0, 0))
+    return lines, at if sure or parts else 0
+
+
+def _place(line: str, member: str) -> tuple[int, int]:
+    """Return 2 and the last place of a member in a line; 1 if it is only null there, 0 if not."""
+    found = re.finditer(rf'"{member}"\s*:\s*(null)?', line)
+    return max(((1 if each[1] else 2, each.start()) for each in found), default=(0, 0))
+
+
+def _around(line: str, place: int) -> str:
+    """Return a line, or of a long one the part around a place."""
+    if len(line) <= _LONGEST_LINE:
+        return line
+    begin = max(0, place - _LONGEST_LINE // 2)
+    end = begin + _LONGEST_LINE
+    return f"{'…' * bool(begin)}{line[begin:end]}{'…' * (end < len(line))}"

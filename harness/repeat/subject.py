@@ -71,7 +71,7 @@ class Subject:
         evidence = self.finding.evidence
         what = f"`{evidence.path}` in both replies" if evidence.path else "both replies"
         differ = f"; {evidence.comparison}" if evidence.comparison else ""
-        return f"{what}: {evidence.got}, instead of {evidence.expected}{differ}"
+        return f"{what}{differ}"
 
     @property
     def body(self) -> Body | None:

@@ -3,6 +3,7 @@
 import ast
 import copy
 import json
+import re
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -11,7 +12,7 @@ import mutations
 import pytest
 from analyses import planned, scored
 from defects import DEFECTS, _open_responses, _reasoning_parts
-from examined import findings
+from examined import details, findings
 from healthy import SUITE, correct, exchange, json_response, rollout, stream_response
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -34,11 +35,15 @@ from harmony.conversation import Answer, Reasoning
 from harmony.render import message_tokens
 from harness.api.ledger import IN_PROMPT
 from harness.api.parsed_rollout import parse_rollout
+from harness.records.analysis import RuleResult
 from harness.records.rollouts import Response, Retry
 from harness.records.scores import Score
+from harness.repeat import commands
+from harness.repeat.subject import Subject
 from harness.rules import catalogue
 from harness.rules.catalogue import CHECKS, RULES
 from harness.rules.check import AccountRule
+from harness.rules.probe import ProbeOptions
 from harness.rules.text.checks import misread
 from harness.run.run_folder import COMPARED
 from reference_engine.faults.catalogue import CATALOGUE
@@ -618,6 +623,29 @@ BROKEN = [
 @pytest.mark.parametrize(("found_in", "check", "change", "reply"), BROKEN)
 def test_a_broken_reply_is_reported(found_in, check, change, reply):
     assert check in found_in(change, reply)
+
+
+def test_the_text_of_an_issue_has_what_each_finding_names(monkeypatch):
+    """An event, or the member that its path names unless that is missing, of a long response."""
+    monkeypatch.setattr(commands, "_MOST_LINES", 8)
+    monkeypatch.setattr(commands, "_LONGEST_LINE", 200)
+    made = [getattr(mutations, where.__name__)(*change) for where, _, *change in BROKEN]
+    shown = set()
+    for recorded in (*made, *(defect.recording() for defect in DEFECTS)):
+        for finding in details(recorded):
+            about, at = RULES[finding.id].about, finding.evidence
+            result = RuleResult(check=about, status="failed", applicable=1, failures=1, findings=1)
+            subject = Subject(result, finding, recorded, (), ProbeOptions("m", ("chat",)))
+            text = commands.issue(subject, ["curl"], commands.Outcome()).partition("## Response")[2]
+            response = recorded.exchanges[at.exchange].response
+            named = [f'"{name}": ' for name in re.findall(r"[a-z]\w+", at.path or "")[-1:]]
+            if at.event is not None:
+                named = [line[:90] for line in response.parts[at.event].raw.splitlines()[:1]]
+            for part in named:
+                if part in response.text:
+                    assert part in text, finding
+                    shown.add(finding.id)
+    assert len(shown) > 50
 
 
 def test_a_repeated_call_id_is_reported():
