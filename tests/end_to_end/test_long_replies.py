@@ -38,8 +38,7 @@ def test_hidden_limits_of_long_replies_are_found(
     engine.max_context = CONTEXT
     with serving(faulty_parts(faults).app(engine, AppSettings())) as url:
         code = run(["--base-url", url, *RUN, *SIZE])
-    checks = json.loads(capsys.readouterr().out)["checks"]
-    found = {each["id"]: each["status"] for each in checks}
+    found = {each["id"]: each["status"] for each in json.loads(capsys.readouterr().out)["checks"]}
     assert code == (1 if failed else 0)
     for status, names in (("failed", failed), ("warned", warned)):
         expected = {f"long.output.{name}" for name in names}

@@ -54,12 +54,10 @@ def shuffled(folder: Path) -> Path:
 def test_the_reference_passes(tmp_path: Path) -> None:
     done = verify(tmp_path, "-p", "reference", *CHAT, "-n", "4", "-k", "1", "--rule", "guide")
     assert done.returncode == 0, done.stdout + done.stderr
-    verdict = json.loads(done.stdout)
-    assert verdict["verdict"]["decision"] == "pass"
+    assert json.loads(done.stdout)["verdict"]["decision"] == "pass"
     (folder,) = (tmp_path / "runs").iterdir()
     assert (folder / "report.md").read_text(encoding="utf-8").startswith("# PASS")
-    rollouts = (folder / "rollouts.jsonl").read_text(encoding="utf-8").splitlines()
-    assert len(rollouts) == 4
+    assert len((folder / "rollouts.jsonl").read_text(encoding="utf-8").splitlines()) == 4
 
 
 def test_shuffled_weights_fail(
@@ -101,8 +99,7 @@ def test_the_output_that_the_docs_show_is_what_the_command_prints(tmp_path: Path
     )
     printed = " ".join(done.stdout.split())
     for page in ("README.md", "docs/tutorial.md"):
-        text = (ROOT / page).read_text(encoding="utf-8")
-        shown = text.split("```text\n")[1].split("```")[0]
+        shown = (ROOT / page).read_text(encoding="utf-8").split("```text\n")[1].split("```")[0]
         assert shown.startswith("4 cases")
         for part in shown.split("…"):
             assert " ".join(part.split()) in printed, page

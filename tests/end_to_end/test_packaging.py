@@ -152,6 +152,5 @@ def test_the_engine_in_the_wheel_serves_its_checkpoint(
     with_the_engine: Installation, served: str, tmp_path: Path
 ) -> None:
     place = ("--base-url", served, "--model", "gpt-oss-small", "--apis", "responses")
-    said = with_the_engine.run("init", "served", *place, cwd=tmp_path)
-    assert "Added served" in said
+    assert "Added served" in with_the_engine.run("init", "served", *place, cwd=tmp_path)
     assert "served answers" in with_the_engine.run("providers", "served", cwd=tmp_path)

@@ -73,8 +73,7 @@ def test_a_conversation_that_does_not_end_is_tried_again_in_a_new_process(proces
 
 
 def test_a_conversation_that_never_ends_is_an_error(process):
-    made = process.conversation("endless", "fake chat streaming")
-    assert made["error"] == "no end after 1 s"
+    assert process.conversation("endless", "fake chat streaming")["error"] == "no end after 1 s"
     assert process.conversation("", "fake chat streaming") == HEALTHY
 
 
@@ -256,10 +255,8 @@ def test_a_client_without_our_function_is_untried_with_what_damages_a_call():
             ("", "dspy chat streaming"): {"calls": [], "error": "it never works"},
         }
     )
-    rows = tables.need_rows(found, REPLIES, ["calls-missing"])
-    (row,) = (row for row in rows if row[4])
-    assert row[:3] == ("calls-missing", "chat", "streaming")
-    assert row[4] == "ai ?aider"
+    (row,) = (row for row in tables.need_rows(found, REPLIES, ["calls-missing"]) if row[4])
+    assert (row[:3], row[4]) == (("calls-missing", "chat", "streaming"), "ai ?aider")
     assert tables.not_run(found) == {"dspy chat streaming": "it never works"}
     clients = {"clients": {"ai": "npm:ai", "dspy": "dspy"}}
     versions = tables.version_rows(found, clients, {"npm:ai": "7.0.1", "dspy": "3.4.1"})
@@ -341,8 +338,7 @@ def test_the_server_refuses_results_without_their_call_and_conversations_that_do
         refused = client.post(url, json=result)
         assert refused.status_code == 400
         assert refused.json()["error"]["message"] == "Missing required parameter: 'tool_call_id'."
-        statuses = [client.post(url, json=QUESTION).status_code for _ in range(8)]
-        assert statuses == [200] * 7 + [400]
+        assert [client.post(url, json=QUESTION).status_code for _ in range(8)] == [200] * 7 + [400]
 
 
 def test_recorded_requests_are_the_same_in_each_round():

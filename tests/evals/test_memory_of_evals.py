@@ -56,6 +56,7 @@ def info_of(task: EvalTask) -> RunInfo:
 
 
 def test_memory_does_not_grow_by_a_score_for_each_attempt(tmp_path):
+    """With half as many tries, what a report keeps once outweighs what an attempt adds."""
     task = eval_task("aime25", tries=TRIES)
     judge = Judge(tmp_path, [task])
     with RunLog(tmp_path) as log:

@@ -118,8 +118,7 @@ async def send(
 ) -> Result:
     """Send a request, and those before it, to a server with these faults."""
     engine = ScriptedEngine()
-    app = faulty_parts(faults).app(engine, settings or AppSettings())
-    transport = httpx.ASGITransport(app=app)
+    transport = httpx.ASGITransport(app=faulty_parts(faults).app(engine, settings or AppSettings()))
     async with httpx.AsyncClient(transport=transport, base_url="http://server/v1/") as client:
         previous = ""
         for request in filter(None, (ask.before, ask)):

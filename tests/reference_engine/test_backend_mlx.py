@@ -31,7 +31,7 @@ def test_without_mlx_one_sentence_says_what_to_install(monkeypatch, tmp_path):
 @pytest.mark.skipif(torch.backends.mps.is_available(), reason="there is an Apple GPU")
 def test_without_an_apple_gpu_one_sentence_says_what_to_do(capsys):
     assert main(["serve", "--device", "mps"]) != 0
-    assert "PyTorch finds no Apple GPU: use --device cpu." in capsys.readouterr().err
+    assert "use --device cpu." in capsys.readouterr().err
 
 
 async def test_mlx_generates_what_our_engine_generates(tmp_path):

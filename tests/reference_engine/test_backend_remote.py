@@ -226,8 +226,7 @@ async def test_log_probabilities_come_with_token_ids(upstream):
             await anext(engine.generate(PROMPT, params))
         assert caught.value.status == 400
         return
-    tokens = [token async for token in engine.generate(PROMPT, params)]
-    first = tokens[0]
+    first, *_ = [token async for token in engine.generate(PROMPT, params)]
     assert (first.id, first.logprob, first.top) == (200005, -2.5, ((0, -1.0), (1, -2.0)))
 
 
@@ -251,8 +250,7 @@ async def test_both_apis_work_with_each_server(upstream, said):
         assert message.tool_calls[0].function.arguments == '{"city": "Rome"}'
         assert "response.function_call_arguments.done" in events
     else:
-        assert message.content == "Hello 👋🏽 there."
-        assert message.reasoning == "Say 👋🏽."
+        assert (message.content, message.reasoning) == ("Hello 👋🏽 there.", "Say 👋🏽.")
     assert events[-1] == "response.completed"
 
 

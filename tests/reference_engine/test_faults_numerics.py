@@ -69,8 +69,7 @@ def test_every_fault_has_a_row():
 
 @pytest.mark.parametrize("name", MODEL_FAULTS)
 def test_a_damaged_model_differs_by_more_than_noise(name, healthy):
-    difference = (logprobs(damaged(name)) - healthy).abs().mean()
-    assert difference > 50 * NOISE
+    assert (logprobs(damaged(name)) - healthy).abs().mean() > 50 * NOISE
 
 
 @pytest.mark.parametrize("name", MODEL_FAULTS)
@@ -142,8 +141,7 @@ def test_every_fault_of_the_logits_has_a_row():
 @pytest.mark.parametrize("name", ADJUSTED)
 def test_logits(name):
     before = SCORES.clone()
-    new = CATALOGUE[name].at(LOGITS)(SCORES, DRAWN.get(name, [0, 1]))
-    assert ADJUSTED[name](new)
+    assert ADJUSTED[name](CATALOGUE[name].at(LOGITS)(SCORES, DRAWN.get(name, [0, 1])))
     assert torch.equal(SCORES, before)
 
 

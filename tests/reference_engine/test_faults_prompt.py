@@ -33,8 +33,7 @@ SHIPS = {
 
 
 def call(identity: str, name: str = "get_weather", arguments: str = '{"city": "Rome"}') -> dict:
-    function = {"name": name, "arguments": arguments}
-    return {"id": identity, "type": "function", "function": function}
+    return {"id": identity, "type": "function", "function": {"name": name, "arguments": arguments}}
 
 
 def result(identity: str, content) -> dict:

@@ -41,8 +41,7 @@ BERTH = {"type": "object", "properties": {"a": {"type": "integer"}}, "additional
 
 def asked_for(**schema) -> dict:
     """A response format of Chat Completions with a strict schema."""
-    given = {"name": "s", "strict": True, "schema": schema}
-    return {"type": "json_schema", "json_schema": given}
+    return {"type": "json_schema", "json_schema": {"name": "s", "strict": True, "schema": schema}}
 
 
 def named(name: str) -> dict:
@@ -335,8 +334,7 @@ async def test_a_content_filter_refuses_answers():
 
 
 async def test_faults_with_a_rate_change_some_replies():
-    renamed = Row(chat(HI), lambda s: s.json["model"] == "gpt-oss-mini")
-    await check("other-model-sometimes", renamed)
+    await check("other-model-sometimes", Row(chat(HI), lambda s: s.json["model"] == "gpt-oss-mini"))
     masked = Row(chat(HI), lambda s: s.message["content"] == "Hello ***.")
     await check("words-sometimes-masked", masked)
 
@@ -347,8 +345,7 @@ async def test_an_error_comes_as_a_reply():
 
 async def test_a_cache_knows_requests_by_their_texts_without_numbers():
     def echo(prompt, _):
-        word = prompt.split("user<|message|>")[1].split("<|end|>")[0]
-        return ANSWER.replace("there", word)
+        return ANSWER.replace("there", prompt.split("user<|message|>")[1].split("<|end|>")[0])
 
     app = faulty_parts(["cache-by-meaning"]).app(ScriptedEngine(echo), AppSettings())
     transport = httpx.ASGITransport(app=app)
@@ -365,8 +362,7 @@ async def test_a_cache_knows_requests_by_their_texts_without_numbers():
 
 async def test_a_crash_within_a_stream_becomes_its_last_event():
     ask = chat(HI, said=CALL, tools=[CHAT_TOOL], stream=True)
-    row = Row(ask, lambda s: s.status == 200 and "error" in s.events[-1])
-    await check("header-crash", row)
+    await check("header-crash", Row(ask, lambda s: s.status == 200 and "error" in s.events[-1]))
 
 
 @pytest.mark.parametrize(("faults", "mixed_up"), [([], False), (["parser-shared"], True)])
@@ -377,8 +373,7 @@ async def test_a_shared_parser_mixes_up_requests_only_at_the_same_time(faults, m
 
     engine = ScriptedEngine(echo)
     engine.pause = 0.001
-    app = faulty_parts(faults).app(engine, AppSettings())
-    transport = httpx.ASGITransport(app=app)
+    transport = httpx.ASGITransport(app=faulty_parts(faults).app(engine, AppSettings()))
     async with httpx.AsyncClient(transport=transport, base_url="http://server/v1/") as client:
 
         async def echoed(word: str) -> bool:

@@ -21,8 +21,7 @@ def test_figures_of_streams():
     from benchmarks.gpu.load import Streams
 
     streams = Streams([10.0, 10.5], [[11.0, 12.0, 14.0], [12.5, 13.5]])
-    assert streams.count == 5
-    assert streams.rate == 5 / 4
+    assert (streams.count, streams.rate) == (5, 5 / 4)
     assert streams.first == 2.0
     assert [streams.between(share) for share in (0, 0.5, 1)] == [1.0, 1.0, 2.0]
 

@@ -44,8 +44,7 @@ def test_it_needs_only_pytorch_triton_and_numpy() -> None:
         for module, names in packages_distributions().items()
         if known & {_normal(name) for name in names}
     }
-    program = BARE.format(allowed=modules)
-    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
+    subprocess.run([sys.executable, "-c", BARE.format(allowed=modules)], cwd=ROOT, check=True)
 
 
 def _normal(name: str) -> str:
@@ -102,7 +101,7 @@ def test_a_stage_that_is_stopped_keeps_its_results_and_prints_its_stack(
     *_, stage = _run_apart("speed-20b", 5, tmp_path)
     assert stage.failed
     assert stage.error is not None
-    assert "not finished within 5 s" in stage.error
+    assert "within 5 s" in stage.error
     assert 'File "' in stage.error  # The beginning of a long stack is cut.
     assert "=== speed-20b" in (tmp_path / "log.txt").read_text()
 

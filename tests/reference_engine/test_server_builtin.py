@@ -139,8 +139,7 @@ def test_sources_and_outputs_are_sent_only_if_included(engine, client):
 def test_the_loop_ends_with_an_answer(engine, client, limit, calls):
     engine.script = lambda prompt, _: ANSWER if prompt.endswith("final<|message|>") else COT + RUN
     fields = {} if limit is None else {"max_tool_calls": limit}
-    response = ask(client, **fields)
-    kinds = [item.type for item in response.output]
+    kinds = [item.type for item in ask(client, **fields).output]
     assert kinds.count("code_interpreter_call") == calls
     assert kinds[-1] == "message"
 
@@ -148,8 +147,7 @@ def test_the_loop_ends_with_an_answer(engine, client, limit, calls):
 def test_the_token_limit_is_for_all_steps(engine, client):
     engine.script = lambda *_: COT + RUN
     response = ask(client, max_output_tokens=30)
-    assert response.status == "incomplete"
-    assert response.usage.output_tokens == 30
+    assert (response.status, response.usage.output_tokens) == ("incomplete", 30)
     assert [p.max_tokens for p in engine.params] == [30, 30 - len(encode(COT + RUN))]
     assert response.output[-1].status == "incomplete"
 
@@ -165,8 +163,7 @@ def test_a_call_that_is_cut_off_is_not_run(engine, client, said):
 
 def test_only_offered_tools_run(engine, client):
     engine.script = lambda prompt, _: ANSWER if prompt.endswith("final<|message|>") else COT + RUN
-    response = ask(client, tools=[WEB])
-    assert [item.type for item in response.output] == ["reasoning", "message"]
+    assert [item.type for item in ask(client, tools=[WEB]).output] == ["reasoning", "message"]
     assert "## python" not in engine.prompts[0]
     ask(client, tool_choice="none")
     assert "## browser" not in engine.prompts[-2]

@@ -132,16 +132,14 @@ def test_chunks_share_id_and_model_and_only_the_first_has_the_role(engine, clien
 
 def test_usage_is_sent_in_a_chunk_without_choices_on_request(engine, client):
     chunks = stream(client, stream_options={"include_usage": True})
-    assert chunks[-1]["choices"] == []
-    assert chunks[-1]["usage"] == ask(client)["usage"]
+    assert (chunks[-1]["choices"], chunks[-1]["usage"]) == ([], ask(client)["usage"])
     assert all(chunk["usage"] is None for chunk in chunks[:-1])
 
 
 def test_a_reply_at_its_token_limit_is_truncated(engine, client):
     reply = ask(client, max_tokens=4)
     choice = reply["choices"][0]
-    assert choice["finish_reason"] == "length"
-    assert choice["message"]["content"] == ""
+    assert (choice["finish_reason"], choice["message"]["content"]) == ("length", "")
     assert reply["usage"]["completion_tokens"] == 4
     assert ask(client, max_completion_tokens=1)["choices"][0]["finish_reason"] == "length"
     assert ask(client, max_tokens=10**6)["choices"][0]["finish_reason"] == "stop"
@@ -224,17 +222,14 @@ def test_logprobs_of_characters_split_over_tokens(engine, client):
 )
 def test_stop_strings_apply_only_to_the_answer(engine, client, stop, content):
     choice = ask(client, stop=stop, logprobs=True)["choices"][0]
-    assert choice["message"]["content"] == content
-    assert choice["message"]["reasoning"] == "I think."
+    assert (choice["message"]["content"], choice["message"]["reasoning"]) == (content, "I think.")
     assert choice["finish_reason"] == "stop"
-    shown = "".join(token["token"] for token in choice["logprobs"]["content"])
-    assert content.startswith(shown)
+    assert content.startswith("".join(token["token"] for token in choice["logprobs"]["content"]))
     assert assembled(stream(client, stop=stop))["content"] == content
 
 
 def test_several_choices(engine, client):
-    reply = ask(client, n=3, seed=5)
-    assert [choice["index"] for choice in reply["choices"]] == [0, 1, 2]
+    assert [choice["index"] for choice in ask(client, n=3, seed=5)["choices"]] == [0, 1, 2]
     assert sorted(params.seed for params in engine.params) == [5, 6, 7]
     chunks = stream(client, n=2)
     assert {assembled(chunks, at)["content"] for at in range(2)} == {"Hello there."}

@@ -259,8 +259,7 @@ def test_input_items_are_paginated(client):
     reply = client.responses.create(model=MODEL, input=said)
     items = list(client.responses.input_items.list(reply.id, limit=2, order="asc"))
     assert [item.type for item in items] == [given.get("type", "message") for given in said]
-    assert items[1].content[0].text == "Yes?"
-    assert items[2].id == "rs_1"
+    assert (items[1].content[0].text, items[2].id) == ("Yes?", "rs_1")
     assert "async" not in items[3].to_dict()
     backwards = client.responses.input_items.list(reply.id, after=items[1].id)
     assert [item.id for item in backwards] == [items[0].id]

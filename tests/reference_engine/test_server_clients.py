@@ -112,8 +112,7 @@ def test_responses_streaming_helper(client):
     with client.responses.stream(model=MODEL, input="Hi") as stream:
         kinds = [event.type for event in stream]
         final = stream.get_final_response()
-    assert final.output_text == "Hello there."
-    assert final.output[0].content[0].text == "I think."
+    assert (final.output_text, final.output[0].content[0].text) == ("Hello there.", "I think.")
     assert kinds[-1] == "response.completed"
 
 
@@ -121,8 +120,7 @@ async def test_responses_async_stream(async_client):
     stream = await async_client.responses.create(
         model=MODEL, input="Hi", stream=True, tools=[FLAT_TOOL]
     )
-    events = [event async for event in stream]
-    assert events[-1].response.output[-1].name == "get_weather"
+    assert [event async for event in stream][-1].response.output[-1].name == "get_weather"
 
 
 def test_errors_become_the_sdks_exceptions(client, engine):

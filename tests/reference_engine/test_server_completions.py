@@ -61,8 +61,7 @@ def test_a_stream_adds_up_to_the_complete_reply(engine, ask):
     chunks = list(ask(extra=KEPT, logprobs=2, stream=True, stream_options={"include_usage": True}))
     whole = ask(extra=KEPT, logprobs=2)
     *pieces, usage = chunks
-    assert usage.choices == []
-    assert usage.usage == whole.usage
+    assert (usage.choices, usage.usage) == ([], whole.usage)
     choices = [piece.choices[0] for piece in pieces]
     assert "".join(choice.text for choice in choices) == whole.choices[0].text
     assert [one for choice in choices for one in choice.token_ids] == whole.choices[0].token_ids

@@ -141,8 +141,7 @@ def test_obfuscated_deltas_have_few_sizes(client, ask):
         assert len(deltas) > 2
         assert {("obfuscation" in event) for event in deltas} == {hides}
         assert not any("obfuscation" in event for event in events if event not in deltas)
-        sizes = {len(orjson.dumps(event)) % 64 for event in deltas}
-        assert (sizes == {0}) is hides
+        assert ({len(orjson.dumps(event)) % 64 for event in deltas} == {0}) is hides
 
 
 def test_json_mode_needs_the_word_json(client):
@@ -179,8 +178,7 @@ def test_truncation_drops_the_oldest_turns(served, client):
     with pytest.raises(openai.BadRequestError) as caught:
         respond(client, **fields, truncation="disabled")
     assert caught.value.code == "context_length_exceeded"
-    reply = respond(client, **fields, truncation="auto")
-    assert reply.truncation == "auto"
+    assert respond(client, **fields, truncation="auto").truncation == "auto"
     assert "Be brief." in engine.prompts[-1]
     assert "new" in engine.prompts[-1]
     assert "old" not in engine.prompts[-1]
@@ -212,8 +210,7 @@ class Failing(ScriptedEngine):
 def test_a_failed_response_names_the_cause(error, code):
     with sdk_client(Failing(error)) as client:
         *_, last = respond(client, stream=True)
-    assert last.type == "response.failed"
-    assert last.response.error.code == code
+    assert (last.type, last.response.error.code) == ("response.failed", code)
 
 
 def test_cached_tokens_are_those_that_the_engine_reused():

@@ -146,8 +146,7 @@ def test_chat_errors_name_the_field(client, fields, param):
     body = {"model": MODEL, "messages": [USER], **fields}
     for streaming in ({}, {"stream": True}):
         error = error_of(client.post("/chat/completions", json=streaming | body), 400)
-        assert error["type"] == "invalid_request_error"
-        assert error["param"] == param
+        assert (error["type"], error["param"]) == ("invalid_request_error", param)
         assert param is None or param.rpartition(".")[2].partition("[")[0] in error["message"]
 
 
@@ -214,8 +213,7 @@ RESPONSES_ERRORS = [
 def test_responses_errors_name_the_field(client, fields, param):
     body = {"model": MODEL, "input": "Hi", **fields}
     for streaming in ({}, {"stream": True}):
-        error = error_of(client.post("/responses", json=streaming | body), 400)
-        assert error["param"] == param
+        assert error_of(client.post("/responses", json=streaming | body), 400)["param"] == param
 
 
 @pytest.mark.parametrize("path", ["/chat/completions", "/responses"])
@@ -320,8 +318,7 @@ def test_web_pages_of_allowed_origins_may_send_requests():
     settings = AppSettings(api_key="secret", allowed_origins=(page,))
     with running(ScriptedEngine(), settings) as url, httpx.Client(base_url=url) as client:
         reply = client.options("/chat/completions", headers={"Origin": page, **asked})
-        assert reply.status_code == 200
-        assert reply.headers["access-control-allow-origin"] == page
+        assert (reply.status_code, reply.headers["access-control-allow-origin"]) == (200, page)
         assert "x-stainless-lang" in reply.headers["access-control-allow-headers"]
         for headers, status in ((KEY, 200), ({}, 401)):
             reply = client.get("/models", headers={"Origin": page, **headers})
@@ -398,14 +395,12 @@ def test_a_failure_of_the_engine_is_an_event_within_the_stream(broken):
     body = {"model": MODEL, "stream": True, "input": "Hi"}
     last = client.post("/responses", json=body).text.strip().split("\n\n")[-1]
     event = json.loads(last.partition("data: ")[2])
-    assert event["type"] == "response.failed"
-    assert event["response"]["status"] == "failed"
+    assert (event["type"], event["response"]["status"]) == ("response.failed", "failed")
     assert event["response"]["error"]["code"] == "server_error"
 
 
 def test_a_healthy_request_after_failures_is_answered(client):
-    body = {"model": MODEL, "messages": [USER]}
-    reply = client.post("/chat/completions", json=body).json()
+    reply = client.post("/chat/completions", json={"model": MODEL, "messages": [USER]}).json()
     assert reply["choices"][0]["message"]["content"] in ANSWER
 
 

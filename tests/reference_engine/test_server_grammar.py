@@ -113,8 +113,7 @@ async def test_schemas_that_cannot_be_enforced_are_rejected():
 
 
 async def test_json_object_format_produces_an_object():
-    asked = chat(JSON_HI, response_format={"type": "json_object"}, n=2)
-    reply = await answered(asked)
+    reply = await answered(chat(JSON_HI, response_format={"type": "json_object"}, n=2))
     documents = [json.loads(choice["message"]["content"]) for choice in reply["choices"]]
     assert [type(document) for document in documents] == [dict, dict]
 
@@ -172,8 +171,7 @@ SCHEMA = {
 
 
 def constraint(schema, *, strict=True):
-    asked = Conversation((), answer_format=AnswerFormat("x", schema, strict=strict))
-    return started(asked, FINAL)
+    return started(Conversation((), answer_format=AnswerFormat("x", schema, strict=strict)), FINAL)
 
 
 def started(conversation, header):
@@ -260,8 +258,7 @@ def test_only_strict_formats_need_a_grammar_of_every_keyword():
     schema = SCHEMA | {"not": {"type": "null"}}
     with pytest.raises(ValueError, match="not"):
         rules_for(schema, strict=True)
-    rule = constraint(schema, strict=False)
-    assert not rule.take(encode("```")[0])
+    assert not constraint(schema, strict=False).take(encode("```")[0])
 
 
 def test_a_pattern_with_too_many_states_ends_the_answer():

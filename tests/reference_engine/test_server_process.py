@@ -184,8 +184,7 @@ def run(capsys):
     """Runs a command in this process and returns its exit code and its error."""
 
     def ran(*arguments: str) -> tuple[int, str]:
-        code = main(arguments)
-        return code, capsys.readouterr().err
+        return main(arguments), capsys.readouterr().err
 
     return ran
 

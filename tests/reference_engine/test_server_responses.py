@@ -72,8 +72,7 @@ def check_item(events: list[dict], at: int, output: list[dict]) -> int:
     """Check the events of one item in order; return where the next item begins."""
     added = events[at]
     item_id, kind = added["item"]["id"], added["item"]["type"]
-    assert added["type"] == "response.output_item.added"
-    assert added["item"]["status"] == "in_progress"
+    assert (added["type"], added["item"]["status"]) == ("response.output_item.added", "in_progress")
     assert added["output_index"] == len(output)
     names = {
         "reasoning": "reasoning_text", "message": "output_text",
@@ -110,20 +109,17 @@ def check_item(events: list[dict], at: int, output: list[dict]) -> int:
 
 
 def check_place(event: dict, item_id: str, index: int, kind: str) -> None:
-    assert event["item_id"] == item_id
-    assert event["output_index"] == index
+    assert (event["item_id"], event["output_index"]) == (item_id, index)
     assert event.get("content_index") == (None if kind == "function_call" else 0)
 
 
 def test_an_answer_with_its_reasoning(engine, client):
     response = ask(client)
     reasoning, message = response["output"]
-    assert reasoning["type"] == "reasoning"
-    assert reasoning["summary"] == []
+    assert (reasoning["type"], reasoning["summary"]) == ("reasoning", [])
     assert reasoning["content"] == [{"type": "reasoning_text", "text": "I think."}]
     assert "encrypted_content" not in reasoning
-    assert message["content"][0]["text"] == "Hello there."
-    assert message["phase"] == "final_answer"
+    assert (message["content"][0]["text"], message["phase"]) == ("Hello there.", "final_answer")
     assert response["status"] == "completed"
     usage = response["usage"]
     assert usage["total_tokens"] == usage["input_tokens"] + usage["output_tokens"]
@@ -291,8 +287,7 @@ def test_a_preamble_without_phase_is_recognized_by_the_following_call(engine, cl
         "function_call",
     ]
     del first[1]["phase"]
-    loop = [user("Hi"), *first, output_of(first[-1], "sunny")]
-    ask(client, loop, tools=[FLAT_TOOL])
+    ask(client, [user("Hi"), *first, output_of(first[-1], "sunny")], tools=[FLAT_TOOL])
     assert "commentary<|message|>One moment." in engine.prompts[-1]
     assert engine.prompts[-1].count("analysis<|message|>I think.") == 2
 
@@ -323,8 +318,7 @@ def test_items_can_be_referenced(engine, client):
     engine.script = lambda *_: CALL
     first = ask(client, tools=[FLAT_TOOL])["output"]
     references = [{"type": "item_reference", "id": item["id"]} for item in first]
-    items = [user("Hi"), *references, output_of(first[-1], "sunny")]
-    ask(client, items, tools=[FLAT_TOOL])
+    ask(client, [user("Hi"), *references, output_of(first[-1], "sunny")], tools=[FLAT_TOOL])
     assert "I think." in engine.prompts[-1]
     assert "sunny" in engine.prompts[-1]
 

@@ -41,8 +41,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self):
         self.rfile.read(int(self.headers.get("Content-Length") or 0))
         path = self.path.partition("?")[0]
-        key = self.headers.get("x-api-key")
-        self.server.asked.append((path, key))
+        self.server.asked.append((path, self.headers.get("x-api-key")))
         body = json.dumps(self.server.answers[path]).encode()
         self.send_response(self.server.status)
         self.send_header("Content-Type", "application/json")
@@ -80,8 +79,7 @@ def test_the_model_searches_and_opens_a_result(browser, server):
     assert "【0†Maps】" in page
     (cited,) = browser.citations("Deep【0†L3】【0†L1】.")
     assert (cited.page.url, cited.page.title) == (ORLA, "Lake Orla")
-    again = browser.call("open", {"cursor": 0, "id": 0}).output
-    assert again.replace("[2]", "[1]") == page
+    assert browser.call("open", {"cursor": 0, "id": 0}).output.replace("[2]", "[1]") == page
     assert [key for _, key in server.asked] == ["the-key", "the-key"]
 
 

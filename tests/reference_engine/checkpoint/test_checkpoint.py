@@ -65,8 +65,7 @@ def with_packed_experts(tensors):
 def test_packed_and_plain_experts_load_equally(broken, written):
     packed, plain = with_packed_experts(written[1])
     from_packed = load_model(broken(packed), "cpu", torch.float32)
-    from_plain = load_model(broken(plain), "cpu", torch.float32)
-    assert same_weights(from_packed, from_plain)
+    assert same_weights(from_packed, load_model(broken(plain), "cpu", torch.float32))
 
 
 def test_both_layouts_load_equally(broken, written, tmp_path):
@@ -74,8 +73,7 @@ def test_both_layouts_load_equally(broken, written, tmp_path):
     hf = load_model(broken(packed), "cpu", torch.float32)
     original_checkpoint(tmp_path / "original", written[1], TINY)
     checkpoint = Checkpoint(tmp_path / "original")
-    assert checkpoint.layout == "original"
-    assert checkpoint.config.initial_context_length == 64
+    assert (checkpoint.layout, checkpoint.config.initial_context_length) == ("original", 64)
     original = load_model(tmp_path / "original", "cpu", torch.float32)
     assert same_weights(hf, original)
     tokens = torch.arange(80)[None]

@@ -37,8 +37,7 @@ async def collect(engine: Engine, prompt, params: SamplingParams) -> list[Token]
 
 
 def tokens(count: int, seed: int = 0) -> list[int]:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randint(0, 300, (count,), generator=generator).tolist()
+    return torch.randint(0, 300, (count,), generator=torch.Generator().manual_seed(seed)).tolist()
 
 
 def read_and_reused(engine: Engine) -> tuple[int, int]:
@@ -219,8 +218,7 @@ async def test_disconnected_consumers_do_not_fill_the_queue():
 async def test_the_context_bounds_prompt_and_continuation():
     model = random_transformer(num_hidden_layers=2)
     async with running(model, max_context=100) as engine:
-        made = await collect(engine, tokens(90), SamplingParams(max_tokens=500))
-        assert len(made) == 10
+        assert len(await collect(engine, tokens(90), SamplingParams(max_tokens=500))) == 10
         with pytest.raises(ContextOverflowError, match=r"100 tokens.*context of 100"):
             await collect(engine, tokens(100), SamplingParams(max_tokens=1))
 
@@ -361,8 +359,7 @@ async def test_the_memory_bounds_the_context(caplog):
     async with running(model, memory=Memory(5 * page)) as engine:
         assert engine.max_context == 3 * 64
         assert "fits only 192 tokens" in caplog.text
-        made = await collect(engine, tokens(180), SamplingParams(max_tokens=500))
-        assert len(made) == 12
+        assert len(await collect(engine, tokens(180), SamplingParams(max_tokens=500))) == 12
         with pytest.raises(ContextOverflowError, match="context of 192"):
             await collect(engine, tokens(192), SamplingParams(max_tokens=1))
     with pytest.raises(SetupError, match="--kv-memory"):

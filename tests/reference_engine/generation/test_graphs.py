@@ -112,8 +112,7 @@ def test_a_prepared_decoder_records_nothing_while_sequences_run(model):
     found = Run(model, wishes, prompts, recorded=True, prepared=True)
     assert found.ids() == eager.ids()
     assert found.recordings == found.prepared == 4 * 2 * 2  # 8, 4, 2, 1 rows; two widths; top_p
-    assert found.progress == [(done, 16) for done in range(1, 17)]
-    assert found.used == 0
+    assert (found.progress, found.used) == ([(done, 16) for done in range(1, 17)], 0)
 
 
 def test_the_largest_steps_come_first(model):
@@ -128,8 +127,7 @@ def test_the_largest_steps_come_first(model):
 @pytest.mark.parametrize(("rows", "graphs"), [(1, 8), (64, 64), (256, 88)])
 def test_the_number_of_graphs_is_bounded(model, rows, graphs):
     cache = KVCache(model.config, 3, torch.float32, torch.device("cpu"))
-    decoder = GraphedForward(model, cache, record_calls).decoder(rows)
-    assert len(decoder.steps(131_072)) == graphs
+    assert len(GraphedForward(model, cache, record_calls).decoder(rows).steps(131_072)) == graphs
 
 
 @pytest.mark.parametrize("candidates", [4, 1024])
@@ -212,8 +210,7 @@ def test_a_removed_sequence_gets_no_token_already_in_flight(model):
     for _ in range(3):
         made.step()
     made.remove(cancelled)
-    late = [step for _ in range(6) for step in made.step()]
-    assert {step.sequence for step in late} == {kept}
+    assert {step.sequence for step in [step for _ in range(6) for step in made.step()]} == {kept}
     assert made.scheduler.pages["used"] == 0
 
 
@@ -260,15 +257,13 @@ def test_a_constraint_holds_for_each_token(model):
     found = both(model, wishes, prompts, pages=5)
     assert found.runner.scheduler.tally.preemptions > 0
     for prompt, tokens in zip(prompts[:2], found.ids(), strict=False):
-        text = [prompt[-1], *tokens]
-        assert all((right - left) % 7 == 1 for left, right in pairwise(text))
+        assert all((right - left) % 7 == 1 for left, right in pairwise([prompt[-1], *tokens]))
 
 
 def test_a_preempted_sequence_keeps_the_token_in_flight(model):
     """Each sequence grows to three blocks; there are pages for one of them."""
     wishes = [SamplingParams(100, seed=row) for row in range(2)]
-    prompts = [TEXT[:60], TEXT[100:160]]
-    found = both(model, wishes, prompts, pages=5)
+    found = both(model, wishes, [TEXT[:60], TEXT[100:160]], pages=5)
     assert found.runner.scheduler.tally.preemptions > 0
 
 

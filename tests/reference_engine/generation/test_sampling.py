@@ -47,8 +47,7 @@ def test_a_tiny_temperature_selects_the_most_probable_token(temperature):
 def test_a_tiny_temperature_and_large_logits_do_not_overflow(top_p):
     logits = torch.zeros(1, 300)
     logits[0, 7] = 1e12
-    wishes = SamplingParams(temperature=1e-30, top_p=top_p)
-    (token,) = sample(logits, [Draw(wishes, 0, 0)])
+    (token,) = sample(logits, [Draw(SamplingParams(temperature=1e-30, top_p=top_p), 0, 0)])
     assert token.id == 7
 
 
@@ -136,8 +135,7 @@ def test_top_k_keeps_no_more_of_equally_probable_tokens():
 def test_logprobs_ignore_temperature_top_p_and_top_k():
     logits = torch.tensor([0.1, 0.4, 0.3, 0.2]).log()
     token = draw(logits, temperature=0, top_p=0.5, top_k=1, top_logprobs=2)
-    assert token.id == 1
-    assert token.logprob == pytest.approx(math.log(0.4))
+    assert (token.id, token.logprob) == (1, pytest.approx(math.log(0.4)))
     assert [pair[0] for pair in token.top] == [1, 2]
     assert [pair[1] for pair in token.top] == pytest.approx([math.log(0.4), math.log(0.3)])
 
@@ -172,8 +170,7 @@ def test_a_constraint_does_not_change_logprobs():
     logits = torch.tensor([[0.1, 0.4, 0.3, 0.2]]).log()
     rule = Among(torch.tensor([True, False, False, True]))
     [token] = sample(logits, [Draw(SamplingParams(1, temperature=0, top_logprobs=1), 0, 0, rule)])
-    assert token.id == 3
-    assert token.logprob == pytest.approx(math.log(0.2))
+    assert (token.id, token.logprob) == (3, pytest.approx(math.log(0.2)))
     assert token.top[0][0] == 1
 
 
@@ -184,8 +181,7 @@ def test_logprobs_are_returned_only_on_request():
 
 
 def test_logprobs_of_improbable_tokens_are_finite():
-    token = draw([0.0, -500.0], top_logprobs=2)
-    assert token.top[1][1] == pytest.approx(-500)
+    assert draw([0.0, -500.0], top_logprobs=2).top[1][1] == pytest.approx(-500)
 
 
 def test_a_row_gives_the_same_token_alone_and_in_a_batch():
@@ -195,8 +191,7 @@ def test_a_row_gives_the_same_token_alone_and_in_a_batch():
         for n in range(20)
     ]
     together = sample(logits, draws)
-    alone = [sample(logits[n : n + 1].clone(), draws[n : n + 1])[0] for n in range(20)]
-    assert alone == together
+    assert [sample(logits[n : n + 1].clone(), draws[n : n + 1])[0] for n in range(20)] == together
 
 
 @pytest.mark.parametrize(
@@ -291,7 +286,6 @@ def test_penalties_apply_to_the_tokens_that_a_grammar_allows():
         def allowed(self):
             return torch.tensor([True, True, False])
 
-    params = SamplingParams(temperature=0, presence_penalty=2)
-    draw_of = Draw(params, 0, 1, NotTwo(), (1,))
+    draw_of = Draw(SamplingParams(temperature=0, presence_penalty=2), 0, 1, NotTwo(), (1,))
     (token,) = sample(torch.tensor([[4.0, 5.0, 9.0]]), [draw_of])
     assert token.id == 0

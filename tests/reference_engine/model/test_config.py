@@ -91,8 +91,7 @@ def test_the_newer_rope_key_is_supported():
 
 
 def test_plain_rotary_positions_have_factor_one():
-    raw = {**HUGGING_FACE, "rope_scaling": {"rope_type": "default"}}
-    assert parse(raw).rope_factor == 1.0
+    assert parse({**HUGGING_FACE, "rope_scaling": {"rope_type": "default"}}).rope_factor == 1.0
 
 
 @pytest.mark.parametrize(

@@ -35,18 +35,15 @@ def test_the_low_nibble_comes_first():
     blocks = torch.zeros(1, 16, dtype=torch.uint8)
     blocks[0, 0], blocks[0, 15] = 0x52, 0xE0
     values = mxfp4.decode(blocks, torch.tensor([127], dtype=torch.uint8)).tolist()
-    assert values[:2] == [1.0, 3.0]
-    assert values[30:] == [0.0, -4.0]
+    assert (values[:2], values[30:]) == ([1.0, 3.0], [0.0, -4.0])
 
 
 @pytest.mark.parametrize(("scale", "factor"), [(127, 1.0), (128, 2.0), (120, 2**-7), (0, 2**-127)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_scales_are_powers_of_two(scale, factor, dtype):
     blocks = torch.full((2, 3, 16), 0x77, dtype=torch.uint8)
-    scales = torch.full((2, 3), scale, dtype=torch.uint8)
-    values = mxfp4.decode(blocks, scales, dtype)
-    assert values.shape == (2, 96)
-    assert values.dtype == dtype
+    values = mxfp4.decode(blocks, torch.full((2, 3), scale, dtype=torch.uint8), dtype)
+    assert (values.shape, values.dtype) == ((2, 96), dtype)
     assert (values.double() == 6 * factor).all()
 
 
@@ -98,8 +95,7 @@ def every_code_and_scale():
     """Blocks (129, 256, 1, 16) of all bytes in all places, and every scale that kernels support."""
     place = (torch.arange(256)[:, None] + 37 * torch.arange(16)) % 256
     blocks = place.to(torch.uint8)[None, :, None].expand(129, -1, -1, -1)
-    scales = torch.arange(129, dtype=torch.uint8)[:, None, None].expand(-1, 256, 1)
-    return blocks, scales
+    return blocks, torch.arange(129, dtype=torch.uint8)[:, None, None].expand(-1, 256, 1)
 
 
 def test_the_kernel_layout_is_exact_for_every_code_and_scale():
