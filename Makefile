@@ -41,6 +41,7 @@ help:
 	@echo "  make schemas   judge JSON Schema's official test suite (downloads it)"
 	@echo "  make clients   measure what real clients need and send (Node.js; 14 CPU minutes); NEWEST=1: the newest"
 	@echo "  make readers   read tables with polars and duckdb, and junit.xml with Allure: RUNS='runs/a runs/b'"
+	@echo "  make recorders measure what recorders and tracers keep of traffic (installs them; Node.js)"
 	@echo "Publish"
 	@echo "  make docs      build the documentation site in build/docs"
 	@echo "  make wheel     build the wheel in dist"
@@ -147,6 +148,10 @@ snapshots: $(VENV)/.test
 	$(BIN)/python tests/characterization/record.py
 	PYTHONPATH=tests/support $(BIN)/python tests/reference_engine/kernels/kernel_suites.py
 	-$(BIN)/pytest --inline-snapshot=create,fix tests/reports tests/reference_engine/generation/test_engine.py
+
+.PHONY: recorders
+recorders: $(VENV)/.test
+	$(BIN)/python benchmarks/recorders.py --write
 
 # A commit that changes a line names it, says why, and stores it (--write).
 judgements: $(VENV)/.test

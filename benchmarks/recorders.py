@@ -136,7 +136,7 @@ class Read(NamedTuple):
 
     @property
     def number(self) -> int:
-        """The factor that the request asks for."""
+        """The factor that the request asks for; 0 if its body is missing."""
         asked = re.search(r"times (\d+)\?", str(self.exchange.request.body))
         return int(asked.group(1)) if asked else 0
 
@@ -165,16 +165,17 @@ def read(path: Path) -> list[Read]:
 
 def line(says: str, files: Mapping[str, Path]) -> str:
     """Return the row of a recorder in the table."""
+    if not files["plain"].exists():
+        return _row(says, "nothing is recorded", *["–"] * (len(_HEADINGS) - 3), "not possible")
     try:
         plain, packed, broken = (read(files[kind]) for kind in server.KINDS)
     except ConfigurationError as error:
-        refused = "nothing recorded" if not files["plain"].stat().st_size else "refused"
         print(error, file=sys.stderr)
-        return _row(says, refused, *["–"] * (len(_HEADINGS) - 2))
+        return _row(says, "refused: no replies", *["–"] * (len(_HEADINGS) - 3), "not possible")
     over_http = [one for one in plain if not one.exchange.request.over_websocket]
-    streams = [one for one in broken if one.number in _STREAMED]
+    streams = [one for one in broken if one.number in (0, *_STREAMED)]
     headers = over_http and not any("headers" in one.lost for one in over_http)
-    shown = len(streams) == len(_STREAMED) and not any(one.broke == "as a reply" for one in streams)
+    shown = len(streams) >= len(_STREAMED) and not any(one.broke == "as a reply" for one in streams)
     return _row(
         says,
         _streams([one for one in over_http if one.number in _STREAMED]),

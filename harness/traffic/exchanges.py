@@ -61,6 +61,7 @@ MADE: frozenset[Lost] = frozenset({"framing", "fields", "extras"})
 _OF_MAKERS = frozenset(
     {"_hidden_params", "_request_id", "_response_ms", "provider_specific_fields"}
 )
+_UNASKED = TransportFailure(kind="unrecorded", message="the recording lacks the request's body")
 _NOT_WHOLE = "object of a client or tracer that is not a whole reply"
 
 # The members of an object that contain a body, or a piece of one, as text or bytes: HAR (`content`,
@@ -125,7 +126,7 @@ def imported(pair: Pair, models: Sequence[str], scrubber: Scrubber) -> Imported:
     """
     members = pair.members
     request = _request(members["request"], members)
-    response, lost, failure = _recorded(members)
+    response, lost, failure = _recorded(members) if request.body else (None, frozenset(), _UNASKED)
     replies = _objects(response) if response else []
     api, body = _asked(request, replies, models)
     if response and (members["client"] or _is_made(body, replies, response, lost)):
@@ -159,6 +160,8 @@ def _asked(
     invoked = _INVOKED.search(unquote(path))
     api = next((api for end, api in _PATHS.items() if path.endswith(end)), None)
     api = "chat" if invoked else api
+    if api is not None and body is None and request.method == "POST":
+        return api, {"model": "unknown model"}
     if path and (api is None or body is None):
         raise LeftOutError(f"{request.method} {_name_of(path)}")
     api = api or _api_of(replies, body or {})
