@@ -46,7 +46,6 @@ MORE_TOKENS = 4096  # output tokens of the retry of a reply that `REPLY_TOKENS` 
 _TOO_MANY = frozenset({"429", "rate_limit_exceeded", "rate_limit_error", "too_many_requests"})
 """The code or type of the same error in a response with another status: gateways report the rate
 limit of an upstream provider in a 200, and OpenAI's API in `response.failed`."""
-_UNAVAILABLE = 503  # may be the server's answer to just this request, such as a long prompt
 _CUT = "cut"
 EQUAL_REFUSALS = OnceWith("request.refused", fewest=4)
 _FEWEST_ALIKE = 2  # replies with one wrong value, which are no single slip
@@ -105,7 +104,8 @@ class ProbeRequest(Sample):
             return self._reason("under_load", got=_unreadable(rollout))
         if last.recorded.response is not None and lockout(last.recorded.response) is not None:
             return self._reason("locked_out", status=last.status or 0)
-        if overloaded(last.recorded) and last.status != _UNAVAILABLE:
+        # A 503 may be the server's answer to just this request, such as a long prompt.
+        if overloaded(last.recorded) and last.status != 503:
             return self._reason("not_admitted", status=last.status or 0)
         if last.reply is None and _is_rate_limited(last):
             return self._reason("rate_limited", status=last.status or 0)

@@ -47,7 +47,6 @@ properties, and shows not which of them matters."""
 _HARDLY = 0.1  # of the largest share of an API and mode: findings elsewhere are background
 _MOSTLY = 0.5  # of the replies with a finding
 _ALWAYS = 0.9  # of the replies of an API
-_MOST_FIXES = 2  # remedies of a cause whose findings have several
 
 
 @dataclass(frozen=True, eq=False)
@@ -217,7 +216,7 @@ def _cause(
         description=about.title,
         when=tuple(when),
         effect=about.effect,
-        remedy=" ".join(fixes[:_MOST_FIXES]),
+        remedy=" ".join(fixes[:2]),
         examples=() if example is None else (example,),
         explains=tuple(dict.fromkeys(finding.id for finding in (*own, *same))),
     )

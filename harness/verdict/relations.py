@@ -21,7 +21,6 @@ from harness.statistics.rates import exceeds
 from harness.text import first_few
 from harness.verdict import requirements
 
-_SHOWN_RULES = 6
 _FOUND = ("failed", "warned")
 
 
@@ -66,7 +65,7 @@ def lacking(results: Sequence[RuleResult]) -> Iterator[str]:
         for relation in RULES[result.check.id].related(ShowsLack):
             silent = [other.check.id for other in results if relation.lacks in other.lacks]
             if silent and result.failures == result.applicable > 0:
-                listed = first_few(silent, _SHOWN_RULES)
+                listed = first_few(silent, 6)
                 values = {"rule": result.check.id, "count": len(silent), "listed": listed}
                 yield Reason(code=relation.code, values=values).text
 

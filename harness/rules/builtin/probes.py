@@ -34,7 +34,6 @@ _PYTHON_GUIDE = "https://platform.openai.com/docs/guides/tools-code-interpreter"
 _SEARCH_GUIDE = "https://platform.openai.com/docs/guides/tools-web-search"
 _GPT_OSS = "https://github.com/openai/gpt-oss#tools"
 _REFERENCE = "https://platform.openai.com/docs/api-reference/responses/create"
-_TRIES = 2
 _MISCOPIED = Habit(0.3)
 
 
@@ -80,7 +79,7 @@ def _requests(_api: Api) -> tuple[ProbeRequest, ...]:
         "then print(23 ** 9). Answer with the three values."
     )
     searched = "Search the web for the population of Iceland. Answer in one sentence and cite."
-    request = partial(ProbeRequest, tries=_TRIES, provokes=MAY_BE_REFUSED)
+    request = partial(ProbeRequest, tries=2, provokes=MAY_BE_REFUSED)
     return (
         ProbeRequest("plain", (hashing,)),
         request("hash", (hashing,), options=python),

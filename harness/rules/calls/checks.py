@@ -26,7 +26,6 @@ from harness.rules.habits import Habit, recorded
 from harness.rules.rule import CHAT, GUIDE, HARMONY, Problem
 
 family = Family("calls", CHAT, component="calls")
-_END_OF_COT = 200
 # What an error says, or the member that has the call, if a server refuses what its model wrote.
 _OWN_CALL = re.compile(
     r"failed_generation|tool_use_failed|tool call validation failed"
@@ -210,7 +209,7 @@ def _lost(answer: Answer) -> Iterator[Problem]:
         proven = counted is not None  # else the model may have ended its reply after a draft
         yield Problem(exchange, message, "a tool call", reply.reasoning[-200:], proven=proven)
     elif counted is not None and counted.exact and reply.text.strip():
-        end = reply.reasoning[-_END_OF_COT:]
+        end = reply.reasoning[-200:]
         named = [name for name in request.functions if name in end]
         shortest = min(map(call_header, named), default=None)
         lost = shortest is not None and counted.difference >= max(shortest, counted.spelling)

@@ -8,7 +8,6 @@ from harness.rules.evidence.refusals import first_replies
 from harness.rules.probe import ProbeGroup, ProbeRequest, ProbeResponses, Trials
 from harness.rules.rule import HARMONY, Problem
 
-_TRIES = 3
 _RULE = Message(
     "developer",
     "Before you call a function, always tell the user in a sentence of at least ten words what "
@@ -20,9 +19,7 @@ _LEAST = 16
 """Extra tokens that must include a text: the format of a message has six,
 and a call may have some more than `extra_tokens` counts, such as its content type."""
 
-_REQUESTS = (
-    ProbeRequest("announced", (_RULE, _QUESTION), (WEATHER,), tries=_TRIES, wanted=IN_LISBON),
-)
+_REQUESTS = (ProbeRequest("announced", (_RULE, _QUESTION), (WEATHER,), tries=3, wanted=IN_LISBON),)
 GROUP = ProbeGroup(
     "tools.preamble", lambda _api: _REQUESTS, HARMONY, family="calls", component="output"
 )

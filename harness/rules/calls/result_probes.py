@@ -22,9 +22,6 @@ from harness.rules.missing import NotVerifiableError, repeated, required
 from harness.rules.probe import ProbeGroup, ProbeRequest, ProbeResponses, Trials
 from harness.rules.rule import GUIDE, HARMONY, Problem
 
-_TURNS = 4
-_TRIES = 2
-
 
 def _with_output(tool: Tool, output: str) -> tuple[Tool, ...]:
     return tuple(replace(other, output=output) if other is tool else other for other in TOOLS)
@@ -39,7 +36,7 @@ RESULTS = {
 }
 """Tool results other than a short JSON object."""
 
-_request = partial(ProbeRequest, max_turns=_TURNS)
+_request = partial(ProbeRequest, max_turns=4)
 _DEPENDENT = Message("user", "Find the order A-17 and then call get_weather with its city.")
 _QUESTION = Message("user", "What is the weather in Lisbon?")
 _LOOPS = (
@@ -51,7 +48,7 @@ _LOOPS = (
         wanted=Wanted(name=ORDER.name, arguments={"order_id": "A-17"}),
     ),
     *(
-        _request(name, (_QUESTION,), _with_output(WEATHER, output), tries=_TRIES, wanted=IN_LISBON)
+        _request(name, (_QUESTION,), _with_output(WEATHER, output), tries=2, wanted=IN_LISBON)
         for name, output in RESULTS.items()
     ),
 )

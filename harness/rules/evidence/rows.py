@@ -23,7 +23,6 @@ from harness.rules.evidence.features import features
 
 _T = TypeVar("_T")
 _FEWEST_PIECES = 6  # of a stream that has each twice
-_SHARED = 100_000  # values that are kept, for the exchanges that have the same
 
 
 def rows(
@@ -56,7 +55,7 @@ def rows(
         )
 
 
-@lru_cache(_SHARED)
+@lru_cache(100_000)
 def _one(value: _T) -> _T:
     """Return one object for equal values: most exchanges of a run have those of others."""
     return value

@@ -29,8 +29,6 @@ STOP = "code word"
 _OF_WORD, _IN_WORD = closed({"code_word": {"type": "string"}}), "596"
 """A schema of an answer, and a stop string within the answer that conforms to it."""
 _UNUSED_STOP = "\nObservation:"
-_TRIES, _TRIES_OF_SEVERAL = 3, 2
-"""Requests with a stop string, which `stop.kept` and `stop.early` judge."""
 
 _TEXT = (
     "From the quay to the light it is two miles; keep the church behind the white house. The boat "
@@ -136,7 +134,7 @@ def _requests(api: Api) -> tuple[ProbeRequest, ...]:
                 _QUESTION,
                 temperature=0.0,
                 options={"stop": [STOP]},
-                tries=_TRIES,
+                tries=3,
                 provokes=refusable,
                 modes=MODES,
             ),
@@ -166,7 +164,7 @@ def _requests(api: Api) -> tuple[ProbeRequest, ...]:
                 _QUESTION,
                 temperature=0.0,
                 options={"stop": [_UNUSED_STOP, STOP]},
-                tries=_TRIES_OF_SEVERAL,
+                tries=2,
                 provokes=refusable,
                 modes=MODES,
             ),

@@ -28,7 +28,6 @@ WORDS: Mapping[Api, Sequence[str]] = {
 }  # fmt: skip
 """Invented words: the model repeats the first half, and looks up the weather of the second."""
 
-_OVERLOADED = 503
 _UNREACHED, _NOT_REPEATED = FAILED_REQUESTS._replace(share=0.02), Habit(0.05)
 """Shares of requests that the network loses, and of replies in which the model omits the word."""
 
@@ -43,9 +42,9 @@ def _requests(api: Api) -> tuple[ProbeRequest, ...]:
 GROUP = ProbeGroup(
     "load", _requests, GUIDE, suite="full", modes=MODES, burst=AT_ONCE, component="shared"
 )
-_LEAVING, _FEWEST_FAILURES = 3, 2
-"""Clients that leave, and requests after them that fail by no chance."""
-_leaving = partial(ProbeRequest, tries=_LEAVING, whole=False)
+_FEWEST_FAILURES = 2
+"""Requests after clients that leave, which fail by no chance."""
+_leaving = partial(ProbeRequest, tries=3, whole=False)
 LEAVING_GROUP = ProbeGroup(
     "leaving",
     lambda _api: (
@@ -127,7 +126,7 @@ def _served(responses: ProbeResponses) -> Trials:
     admitted = (
         rollout
         for rollout in responses.all(*WORDS[responses.api])
-        if rollout.exchanges[-1].status != _OVERLOADED
+        if rollout.exchanges[-1].status != 503
     )
     for rollout in required(admitted, "rate_limits_all"):
         yield failure(rollout, "one of many concurrent requests")

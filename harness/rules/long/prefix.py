@@ -19,7 +19,6 @@ included, is 0.6 (docs/numerics.md, small checkpoint). A server differs less fro
 _SAME = 1e-4
 """Nats between numbers that come from the same computation; APIs round them at 1e-5 or finer."""
 _LEAST = 10  # values needed for a judgement
-_SHOWN = 80  # characters of a reply in a finding
 _KINDS = ("cold", "warm", "again")
 _USES = [f"{kind} {n}" for kind in _KINDS for n in PREFIXES]
 
@@ -114,7 +113,7 @@ def _other_replies(responses: ProbeResponses) -> Trials:
         "times that it is sent again. If the cache changes nothing, this happens in at most one of "
         f"{4**count} runs.",
         "the same reply, or three different ones",
-        documents[0][1][1].generated[:_SHOWN],
+        documents[0][1][1].generated[:80],
     )
 
 

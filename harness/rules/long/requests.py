@@ -42,7 +42,6 @@ COPIED_TOKENS, COPIES = 4_600, 2
 _REPLY_TOKENS = 512
 _COPY_LIMIT = 16_000
 _PREFIX_TOKENS = 2_000
-_ALTERNATIVES = 20
 _FRAME_TOKENS = 80  # at most, of a prompt without tools around the document
 _TOOLS_TOKENS, _STEP_TOKENS = 1_700, 75  # at most, of the prompt with all tools, and of a step
 COPY_REQUEST = (
@@ -126,7 +125,7 @@ def _grid() -> Iterator[ProbeRequest]:
 
 
 def _prefixes(api: Api) -> Iterator[ProbeRequest]:
-    options = DIALECTS[api].logprob_options(_ALTERNATIVES)
+    options = DIALECTS[api].logprob_options(20)
     for number, boundary in PREFIXES.items():
         depth, first = behind(boundary) / _PREFIX_TOKENS, 10_000 * number
         text = document(_PREFIX_TOKENS, CODE_WORDS[f"cold {number}"], depth, first)

@@ -25,9 +25,6 @@ from harness.rules.evidence.offers import WEATHER
 from harness.rules.probe import GARBLED, ProbeRequest
 
 ALTERNATIVES = 20
-_MOST_TOKENS = 48
-DRAWS = 6
-_MOST_DRAWN = 32
 _LONG = {
     2_000: (512, 1_024),
     5_000: (2_048, 4_096),
@@ -94,9 +91,9 @@ def drawn(_api: Api = "chat") -> tuple[ProbeRequest, ...]:
             (Message("user", question),),
             effort="low",
             temperature=1.0,
-            max_tokens=_MOST_DRAWN,
+            max_tokens=32,
             whole=False,
-            tries=DRAWS,
+            tries=6,
             provokes=GARBLED,
         )
         for at, question in enumerate(questions, 1)
@@ -148,7 +145,7 @@ def _request(
         instructions=instructions,
         effort=effort,
         temperature=0.0,
-        max_tokens=_MOST_TOKENS,
+        max_tokens=48,
         whole=False,
         options=DIALECTS[api].logprob_options(ALTERNATIVES),
         provokes=GARBLED | {"request.refused"},

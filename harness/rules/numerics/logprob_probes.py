@@ -19,7 +19,6 @@ from harness.rules.probe import GARBLED, ProbeGroup, ProbeRequest, ProbeResponse
 from harness.rules.rule import CHAT, Problem
 from harness.statistics.draws import Draw, sharpness
 
-_ALTERNATIVES = 3
 # The model is uncertain about the answers: if all logprobs were 0, a mix-up would not show.
 _QUESTIONS = {
     "a name": "Think of a name and a number. What are the name and the number?",
@@ -36,7 +35,7 @@ def _requests(api: Api) -> tuple[ProbeRequest, ...]:
     asking = partial(
         ProbeRequest,
         temperature=0.0,
-        options=DIALECTS[api].logprob_options(_ALTERNATIVES),
+        options=DIALECTS[api].logprob_options(3),
         provokes=GARBLED | {"request.refused"},
     )
     return (
@@ -46,7 +45,6 @@ def _requests(api: Api) -> tuple[ProbeRequest, ...]:
 
 
 _DRAWN_ALTERNATIVES = 5  # providers allow at least this many
-_TRIES, _TOKENS = 4, 256
 _FALSE_ALARM = 1 / 150_000  # bound of the probability of a finding in a healthy run
 _COLDEST, _HOTTEST = 0.8, 1.3
 """Temperatures between which nothing is reported. In simulated peaked distributions, a min_p of
@@ -83,10 +81,10 @@ def _drawn_requests(api: Api) -> tuple[ProbeRequest, ...]:
             (Message("user", question),),
             effort="low",
             temperature=1.0,
-            max_tokens=_TOKENS,
+            max_tokens=256,
             whole=False,
             options=options,
-            tries=_TRIES,
+            tries=4,
             provokes=GARBLED | {"request.refused"},
         )
         for name, question in _DRAWN_QUESTIONS.items()

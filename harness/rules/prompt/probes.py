@@ -51,9 +51,6 @@ _LONG = "\n\n    ".join(
     f"Buoy {at}  lies at mile {7 * at % 100}. {'=' * 474}" for at in range(1, 41)
 )
 """20 kB in about 840 tokens, with runs of blanks and lines that servers may collapse."""
-_MORE_TOKENS = 600
-"""Tokens added to that, to exceed 1,024 tokens: a common limit of servers that cut prompts."""
-_HOURS, _TOOLS = 20, 25
 PROMPTS = TypeAdapter(dict[str, Prompt]).validate_python(_CORPUS["prompts"])
 
 
@@ -64,20 +61,20 @@ def _long_prompts() -> Iterator[tuple[str, Prompt]]:
     (tide,) = tool.tools
     hours = (
         (Message("user", f"And at {at % 8}?"), Message("assistant", f"{at % 8} m."))
-        for at in range(_HOURS)
+        for at in range(20)
     )
-    yield "long question", Prompt((Message("user", f"{_LONG}\n{document(_MORE_TOKENS)}"),))
+    # More than 1,024 tokens, a common limit of servers that cut prompts.
+    yield "long question", Prompt((Message("user", f"{_LONG}\n{document(600)}"),))
     yield "long system", Prompt((Message("system", _LONG), *base.turns))
     yield "long description", replace(tool, tools=(replace(tide, description=_LONG),))
     yield "long thought", replace(called, turns=(question, Reasoning(_LONG), *called.turns[1:]))
     yield "longer result", replace(called, turns=(question, call, ToolResult("call_1", _LONG)))
-    several = (tide, *(replace(tide, name=f"{tide.name}_{at}") for at in range(1, _TOOLS)))
+    several = (tide, *(replace(tide, name=f"{tide.name}_{at}") for at in range(1, 25)))
     yield "many tools", replace(tool, tools=several)
     yield "long session", Prompt((*chain.from_iterable(hours), *base.turns), several)
 
 
 PROMPTS |= _long_prompts()
-_FEW_TOKENS = 16
 _FEWEST_ADDED_TOKENS = 8  # tokens of a text that a provider adds to every prompt
 _FEWEST_LENGTHS = 10
 _USUAL = 0.2
@@ -87,7 +84,6 @@ _SAME_SCALE, _FEW_OFF, _OFF, _FITTING = 0.03, 4, 0.05, 0.9
 """The largest deviation of the scale from 1; by how many tokens, or by which share, a prompt may be
 off the line; and the least share of prompts that are on it. A tokenizer that splits words otherwise
 changes some texts more than others, and a lost part of prompts only those that have it."""
-_MOST_NAMED = 4  # mistakes that explain a difference
 _HARMLESS = range(-1, 3)
 """Tokens by which a system message may be longer: Ollama's has one more than harmony's. One that
 lacks two has other text: `commentary` in the list of channels is two tokens."""
@@ -111,7 +107,7 @@ def _request(name: str, prompt: Prompt) -> ProbeRequest:
         turns,
         prompt.tools,
         instructions,
-        max_tokens=_FEW_TOKENS,
+        max_tokens=16,
         whole=False,
         provokes=MAY_BE_REFUSED if name in _RARE else frozenset(),
     )
@@ -466,7 +462,7 @@ def _likely(pair: _Pair, got: int, responses: ProbeResponses) -> str:
                     responses.prompt_tokens(name)[1] for name in (other.longer, other.shorter)
                 )
                 others.update(_explained(other.longer, other.shorter, more - less))
-    return ", or ".join([name for name in named if name in others][:_MOST_NAMED])
+    return ", or ".join([name for name in named if name in others][:4])
 
 
 @cache

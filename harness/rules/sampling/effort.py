@@ -16,7 +16,6 @@ from harness.statistics.differences import share_larger
 TOOL, SCHEMA = " with a tool", " with a schema"
 """What a request has in addition to the question, as the end of its name."""
 _GREEDY_TOKENS = 256  # of replies that gpt-oss does not begin alike if it sees different efforts
-_TRIES = 5
 _FEWEST_COTS = 3
 """Replies with CoT at the higher effort; those without CoT are left out, as theirs was lost."""
 _LEAST_ORDER = 0.75
@@ -35,7 +34,7 @@ _WITHOUT_PARAMETERS = {
     "function": {"name": _UNUSED.name, "description": _UNUSED.description},
 }
 _ANSWER = closed({"answer": {"type": "integer"}})
-_puzzled = partial(ProbeRequest, turns=_PUZZLE, max_tokens=PUZZLE_TOKENS, tries=_TRIES, whole=False)
+_puzzled = partial(ProbeRequest, turns=_PUZZLE, max_tokens=PUZZLE_TOKENS, tries=5, whole=False)
 
 
 def requests_with(suffix: str = "", efforts: Sequence[str] = ("low", "high")) -> tuple[str, ...]:

@@ -37,8 +37,6 @@ STATE = "https://platform.openai.com/docs/guides/conversation-state"
 _UNKNOWN = "resp_gpt_oss_verify_never_got_this_id"
 _CODE_WORD = "orchid596"
 _NOT_FOUND = 404
-_TRIES = 2
-"""With two requests in two modes, losing one response in three passes 4% of the time."""
 FIRST = (
     f"The code word is {_CODE_WORD}. The door of the house by the old harbour is green, and the "
     "boat that lies in front of it has two sails. Keep all of that in mind, for I will ask later."
@@ -60,7 +58,7 @@ _OTHERS = ("instructed", "offered")
 _stored = partial(
     ProbeRequest,
     history="response",
-    tries=_TRIES,
+    tries=2,  # two requests, two modes: losing a third of the responses passes in 4%
     max_turns=2,
     provokes=MAY_BE_REFUSED,
 )

@@ -24,7 +24,6 @@ PROMPTS = {
     "joke": "Tell me a joke about cats.",
 }
 _INSTRUCTED, _INSTRUCTIONS = "thanks", "Answer in one friendly sentence."
-_TRIES = 2
 _SIGNIFICANCE = 0.01
 _FEWEST_SAME = 2  # prompts with equal replies and different counts
 
@@ -33,7 +32,7 @@ _REQUESTS = tuple(
         offered(name, prompt),
         instructions=_INSTRUCTIONS if name == _INSTRUCTED else None,
         temperature=0,
-        tries=_TRIES,
+        tries=2,
     )
     for name, prompt in PROMPTS.items()
 )

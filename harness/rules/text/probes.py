@@ -35,7 +35,6 @@ TEXTS: Mapping[str, str] = {
 LONG_TEXTS = TypeAdapter(dict[str, str]).validate_python(table("text")["long"])
 """Texts with many pieces, some of which a server may lose."""
 ALL_TEXTS = {**TEXTS, **LONG_TEXTS}
-_TRIES = 2
 _FAULTS = ("lost", "added", "changed")
 
 _REQUESTS = tuple(
@@ -43,7 +42,7 @@ _REQUESTS = tuple(
         name,
         (Message("user", f"{_ASK}{text}"),),
         temperature=0.0,
-        tries=_TRIES,
+        tries=2,
         wanted=Wanted(text=text),
     )
     for name, text in ALL_TEXTS.items()
