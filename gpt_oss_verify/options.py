@@ -241,14 +241,11 @@ class Options:
 
 def refuse(reason: str, *options: object, **others: object) -> None:
     """Raise ConfigurationError, naming the option, if one of the options is given."""
-    values = {name: value for group in options for name, value in _given(group).items()}
+    given = (vars(one) if not isinstance(one, Settings) else one.stated for one in options)
+    values = {name: value for group in given for name, value in group.items()}
     for name, value in (values | others).items():
         if value is not False and value not in (None, ()):
             raise ConfigurationError(f"{reason} leave out {option_of(name)}.")
-
-
-def _given(options: object) -> Mapping[str, object]:
-    return options.stated if isinstance(options, Settings) else vars(options)
 
 
 def parse_apis(text: str | None) -> tuple[Api, ...] | None:

@@ -5,11 +5,12 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
-from evals.datasets import DataRow, Loaded
+from evals.datasets import DataRow
+from evals.datasets import Loaded as Loaded
 from evals.declaration import declared
 from evals.grading.graded_eval import GradedEval, RubricItem
 from harness.api.items import Message, Role
-from harness.records.runs import PromptsInfo
+from harness.records.runs import PromptsInfo as PromptsInfo
 
 
 def _no_repeats(tags: tuple[str, ...]) -> tuple[str, ...]:
@@ -94,8 +95,9 @@ class HealthBenchRow(Verbatim):
         )
 
 
-def _make(data: Loaded[HealthBenchRow], seed: int, prompts: PromptsInfo | None) -> GradedEval:
-    return GradedEval(data.info, data.rows, prompts)
-
-
-EVALS = declared(__name__, HealthBenchRow, _make, needs_grader=True)
+EVALS = declared(
+    __name__,
+    HealthBenchRow,
+    lambda data, _seed, prompts: GradedEval(data.info, data.rows, prompts),
+    needs_grader=True,
+)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -20,7 +20,6 @@ from harness.text import first_few
 
 if TYPE_CHECKING:
     from inspect_ai.log import EvalSample, EvalSpec
-    from inspect_ai.model import ChatMessage
 
 _NEMO = "nemo_evaluator"
 _HEAD = 4096  # bytes in which a JSON log has its member `eval`
@@ -144,7 +143,9 @@ def _tries(
         for part in usable:
             if part in parts and not math.isnan(made := _number(parts[part])):
                 values[part] = made
-        asked = sample.input if isinstance(sample.input, str) else _joined(sample.input)
+        asked = sample.input
+        if not isinstance(asked, str):
+            asked = "\n\n".join(f"{message.role}: {message.text}" for message in asked)
         choices = "\n".join(sample.choices or ())
         target = sample.target if isinstance(sample.target, str) else "\n".join(sample.target)
         ends = sample.output.stop_reason if sample.output.choices else None
@@ -230,10 +231,6 @@ def _tokens(sample: EvalSample, spec: EvalSpec) -> int:
         if name in used and any(model.model == spec.model for model in models):
             own -= used[name].output_tokens
     return own
-
-
-def _joined(messages: Iterable[ChatMessage]) -> str:
-    return "\n\n".join(f"{message.role}: {message.text}" for message in messages)
 
 
 def _one_line(text: str) -> str:

@@ -16,7 +16,6 @@ import orjson
 
 from harness.compare.eval_log import EvalLog, LogTry, hashed, member, readable, rows_of
 from harness.errors import ConfigurationError
-from harness.records.conditions import Api
 from harness.records.settings import Sampling
 
 _RESULTS, _SAMPLES = "results_", "samples_"
@@ -97,10 +96,10 @@ def _read(path: Path) -> EvalLog:
         return EvalLog(
             path=path,
             task=task,
-            provider=_provider(args, made["model_source"]),
+            provider=urlsplit(str(args.get("base_url", ""))).netloc or made["model_source"],
             model=made["model_name"],
             effort=str(member(asked, "reasoning_effort") or "default"),
-            api=_api(made["model_source"]),
+            api="chat" if "chat" in made["model_source"] else "harmony",
             started_at=datetime.fromtimestamp(made["date"], UTC).isoformat(timespec="seconds"),
             complete=made["n-samples"][task]["effective"] == len(tries),
             epochs=1,
@@ -209,11 +208,3 @@ def _text(value: object) -> str:
     while isinstance(value, list) and value:
         value = value[0]
     return str(value)
-
-
-def _provider(args: Mapping[str, Any], source: str) -> str:
-    return urlsplit(str(args.get("base_url", ""))).netloc or source
-
-
-def _api(source: str) -> Api:
-    return "chat" if "chat" in source else "harmony"

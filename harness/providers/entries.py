@@ -114,10 +114,6 @@ def _json(value: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
-def _arguments(value: object) -> object:
-    return shlex.split(value) if isinstance(value, str) else value
-
-
 Url = Annotated[str, AfterValidator(_url)]
 BaseUrl = Annotated[Url, AfterValidator(_base_url)]
 
@@ -141,7 +137,11 @@ class Launch(Entry):
     /models) returns 200.
     """
 
-    command: Annotated[tuple[str, ...], BeforeValidator(_arguments), Field(min_length=1)]
+    command: Annotated[
+        tuple[str, ...],
+        BeforeValidator(lambda given: shlex.split(given) if isinstance(given, str) else given),
+        Field(min_length=1),
+    ]
     ready_url: Url | None = None
     ready_timeout: float = Field(default=120, gt=0)
     env: dict[str, str] = Field(default_factory=dict)

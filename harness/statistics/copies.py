@@ -10,7 +10,7 @@ scores of gpt-oss are 80 to 92%, and two tries agree if both are right.
 import math
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from hashlib import blake2b
 from typing import NamedTuple
 
@@ -69,7 +69,7 @@ def copied(tries: Iterable[Try], *, one_seed: bool = False) -> frozenset[tuple[s
     usual = Counter[bool]()  # whether two tries that differ somewhere agree at a sample
     for later, replies in numbers.items():
         for earlier in (numbers[at] for at in numbers if at < later):
-            if _agree(earlier, replies):
+            if replies.items() <= earlier.items():
                 whole[later] = sum(equal[sample, later] for sample in replies)
             else:
                 usual.update(earlier.get(name) == reply for name, reply in replies.items())
@@ -79,10 +79,6 @@ def copied(tries: Iterable[Try], *, one_seed: bool = False) -> frozenset[tuple[s
     if sum(whole.values()) < WHOLE_TRIES and not one_seed:
         whole = {}
     return frozenset(pair for pair, nats in equal.items() if pair[1] in whole or nats >= ONE_REPLY)
-
-
-def _agree(first: Mapping[str, Said], second: Mapping[str, Said]) -> bool:
-    return first.keys() >= second.keys() and all(first[name] == second[name] for name in second)
 
 
 def copies_sentence(copies: int, tries: int, temperature: float | None) -> str:

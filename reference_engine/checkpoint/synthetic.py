@@ -81,18 +81,14 @@ class SyntheticWeights:
             data = bytearray(random.bytes(math.prod(shape)))
             return torch.frombuffer(data, dtype=torch.uint8).view(shape)
         if name.endswith("_scales"):
-            lower = _SCALE_BIAS + _exponent(self._inputs[name])
+            scale = 1 / (_NIBBLE_RMS * math.sqrt(self._inputs[name]))  # for variance 1 / inputs
+            lower = _SCALE_BIAS + math.floor(math.log2(scale))
             drawn = random.integers(lower, lower + 2, size=shape, dtype=np.uint8)
             return torch.from_numpy(drawn)
         if name.endswith("norm.weight"):
             return torch.ones(shape, dtype=torch.bfloat16)
         values = torch.from_numpy(random.standard_normal(shape, dtype=np.float32))
         return values.mul_(_spread(name, shape)).bfloat16()
-
-
-def _exponent(inputs: int) -> int:
-    """Return the exponent of the power of two below the scale with variance 1 / inputs."""
-    return math.floor(math.log2(1 / (_NIBBLE_RMS * math.sqrt(inputs))))
 
 
 def _spread(name: str, shape: Shape) -> float:

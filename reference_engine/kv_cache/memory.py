@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
-from cyclopts import Parameter, Token
+from cyclopts import Parameter
 from cyclopts.validators import Number
 
 if TYPE_CHECKING:
@@ -29,11 +29,7 @@ def parse_bytes(text: str) -> int:
     return size
 
 
-def _size(_: object, tokens: Sequence[Token]) -> int:
-    return parse_bytes(tokens[0].value)
-
-
-SIZE = Parameter(converter=_size)
+SIZE = Parameter(converter=lambda _, tokens: parse_bytes(tokens[0].value))
 """An option with a size in bytes."""
 _SHARE = Number(gt=0, lte=1)
 

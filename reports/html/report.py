@@ -173,15 +173,15 @@ def _rate_figures(analysis: Analysis, labels: Labels) -> Iterator[Figure]:
             Curve("pass@k", "first", [(at.k, at.pass_at) for at in result.at_k]),
             Curve("pass^k", "second", [(at.k, at.pass_hat) for at in result.at_k]),
         ]
-        majority = [(at.k, _point(at.majority)) for at in result.at_k if at.majority is not None]
+        majority = [
+            (at.k, Estimate(value=at.majority, low=at.majority, high=at.majority))
+            for at in result.at_k
+            if at.majority is not None
+        ]
         if majority:
             drawn.insert(1, Curve("maj@k", "third", majority))
         name = labels.result(result)
         yield Figure(name, curves(name, drawn, () if result.is_eval else required))
-
-
-def _point(value: float) -> Estimate:
-    return Estimate(value=value, low=value, high=value)
 
 
 def _score_figures(analysis: Analysis, labels: Labels) -> Iterator[Figure]:

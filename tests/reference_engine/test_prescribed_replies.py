@@ -8,7 +8,7 @@ from faulty import MODEL
 from scripted import ANSWER, ScriptedEngine, serving
 
 from harness.rules.calls.preamble_probes import GROUP
-from harness.rules.cot import alone_probes
+from harness.rules.cot.probes import ALONE_GROUP
 from harness.rules.evidence.offers import WEATHER
 from reference_engine.faults.server import faulty_parts
 from reference_engine.prescribed_replies import PrescribedReplies
@@ -61,7 +61,7 @@ def test_responses_has_an_item_for_the_preamble(served):
 
 
 def test_the_question_of_a_probe_gets_a_cot_and_no_answer():
-    (request,) = alone_probes.GROUP.requests("chat")
+    (request,) = ALONE_GROUP.requests("chat")
     asked = [{"role": "user", "content": request.turns[-1].text}]
     app = faulty_parts(()).app(PrescribedReplies(ScriptedEngine()), AppSettings())
     with (

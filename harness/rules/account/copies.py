@@ -125,7 +125,10 @@ def _affects(what: What, kind: str, intact: Row) -> bool:
     if what is What.STYLE:
         return kind in map(style_of, arguments)
     # Typography that the model spells in its own way is not there to be altered.
-    arrived = [intact.text, *(text for _, args in intact.calls for text in _texts(args))]
+    arrived = [
+        intact.text,
+        *(text for _, args in intact.calls for text in strings(parsed_object(args) or {})),
+    ]
     texts = [
         text for text in (wanted.text, *strings(arguments)) if any(text in got for got in arrived)
     ]
@@ -133,10 +136,6 @@ def _affects(what: What, kind: str, intact: Row) -> bool:
         return kind in texts
     change = CHANGES.get(what)
     return change is None or any(change(text) != text for text in texts)
-
-
-def _texts(arguments: str) -> Iterable[str]:
-    return strings(parsed_object(arguments) or {})
 
 
 def copied(row: Row) -> bool | None:

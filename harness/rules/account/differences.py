@@ -194,7 +194,9 @@ def _is_same(wanted: object, got: object) -> bool:
 
 def argument_change(wanted: Mapping[str, object], got: Mapping[str, object]) -> Change:
     """Return what was done to the arguments of a call."""
-    plain, plain_got = ({_plain(name) for name in some} for some in (wanted, got))
+    plain, plain_got = (
+        {_SEPARATOR.sub("", name).lower() for name in some} for some in (wanted, got)
+    )
     if wanted.keys() != got.keys() and plain == plain_got:
         return Change(What.STYLE, next(style_of(name) for name in wanted if name not in got))
     if got.keys() > wanted.keys():
@@ -290,10 +292,6 @@ def is_retyped(wanted: object, got: object) -> bool:
     if wanted is None:
         return got in ("", "null", "None")
     return isinstance(got, str) and (parsed_value(got) == wanted or got == str(wanted))
-
-
-def _plain(name: str) -> str:
-    return _SEPARATOR.sub("", name).lower()
 
 
 def text_change(wanted: str, got: str) -> Change:

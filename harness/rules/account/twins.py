@@ -187,7 +187,8 @@ def _right(group: Sequence[Row], counting: Counting) -> Row | None:
     times = Counter(_texts(row, group) for row in group)
     if len(times) < 2:
         return None
-    whole = [row for row in group if not any(map(_is_garbled, _texts(row, group)))] or group
+    garbled = "\N{REPLACEMENT CHARACTER}"
+    whole = [row for row in group if garbled not in "".join(_texts(row, group))] or group
     near = [row for row in whole if counting.is_near(row)] or whole
     most = max(times[_texts(row, group)] for row in near)
     frequent = {_texts(row, group): row for row in near if times[_texts(row, group)] == most}
@@ -197,10 +198,6 @@ def _right(group: Sequence[Row], counting: Counting) -> Row | None:
         if len(texts) == 1:
             return next(iter(texts.values()))
     return None
-
-
-def _is_garbled(text: str) -> bool:
-    return "\N{REPLACEMENT CHARACTER}" in text
 
 
 def _miscounted(groups: Sequence[Sequence[Row]], counting: Counting) -> Judged:

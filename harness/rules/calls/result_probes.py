@@ -22,11 +22,6 @@ from harness.rules.missing import NotVerifiableError, repeated, required
 from harness.rules.probe import ProbeGroup, ProbeRequest, ProbeResponses, Trials
 from harness.rules.rule import GUIDE, HARMONY, Problem
 
-
-def _with_output(tool: Tool, output: str) -> tuple[Tool, ...]:
-    return tuple(replace(other, output=output) if other is tool else other for other in TOOLS)
-
-
 _HOURS = [("sunny", "cloudy", "windy", "rainy")[hour % 4] for hour in range(120)]
 RESULTS = {
     "error": '{"error": "The weather service is unavailable."}',
@@ -48,7 +43,13 @@ _LOOPS = (
         wanted=Wanted(name=ORDER.name, arguments={"order_id": "A-17"}),
     ),
     *(
-        _request(name, (_QUESTION,), _with_output(WEATHER, output), tries=2, wanted=IN_LISBON)
+        _request(
+            name,
+            (_QUESTION,),
+            tuple(replace(tool, output=output) if tool is WEATHER else tool for tool in TOOLS),
+            tries=2,
+            wanted=IN_LISBON,
+        )
         for name, output in RESULTS.items()
     ),
 )

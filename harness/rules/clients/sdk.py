@@ -10,9 +10,8 @@ from harness.api.items import ToolCall
 from harness.api.json_text import parsed_object, parsed_value
 from harness.api.ledger import is_below_limit
 from harness.api.parsed_rollout import ParsedExchange
-from harness.rules.clients.frameworks import distribution, frameworks
+from harness.rules.clients.frameworks import REPLAY, client, distribution, frameworks
 from harness.rules.clients.readers import READERS, Called, Got
-from harness.rules.clients.replay import REPLAY, client
 
 SDK: Mapping[str, bool] = {"oai-py": False, "oai-py-stream": True}
 """The clients that are the SDK itself, and whether they use its helpers."""

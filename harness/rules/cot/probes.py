@@ -12,10 +12,11 @@ from functools import cache
 
 from harness.api.fields import objects
 from harness.api.items import Message, Reasoning, Reply, ToolCall, ToolResult
-from harness.api.ledger import has_lost_cot
+from harness.api.ledger import has_lost_cot, ledger
 from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
+from harness.records.conditions import MODES
 from harness.rules.evidence.offers import WEATHER
-from harness.rules.evidence.refusals import outcome, refused
+from harness.rules.evidence.refusals import first_replies, outcome, refused
 from harness.rules.evidence.rendering import Prompt, differences
 from harness.rules.habits import NO_COT, Habit
 from harness.rules.missing import NotVerifiableError, required
@@ -284,3 +285,43 @@ def _dropped(responses: ProbeResponses) -> Trials:
         message = "The model knows a code word that occurs only in CoT from before a final answer."
         kept = Problem(exchange, message, "a reply without the code word", reply.text)
         yield kept if _knows(reply, name) else None
+
+
+_ALONE = ProbeRequest(
+    "alone",
+    (Message("user", "When is high water at Horta tomorrow?"),),
+    provokes=frozenset({"reply.empty"}),
+)
+"""The reference engine has a prescribed reply to it."""
+ALONE_GROUP = ProbeGroup(
+    "cot.alone", lambda _api: (_ALONE,), RAW_COT, family="cot", component="output"
+)
+
+
+@ALONE_GROUP.probe(
+    "cot.alone",
+    ("alone",),
+    modes=MODES,
+    unjudged="no_lone_cot",
+    fix="Return a CoT without an answer as CoT, and no content.",
+    example=(
+        "If the content is empty, a gateway fills it with the CoT.",
+        "https://github.com/rogerai-fyi/roger/pull/34",
+    ),
+)
+def _alone(responses: ProbeResponses) -> Trials:
+    """A CoT that no answer follows is returned as CoT, and the content stays empty.
+
+    A model ends a reply so now and then. If the CoT becomes the answer, users read what is not
+    meant for them, and agents take a plan for a result.
+    """
+    for exchange, reply in first_replies(responses.all("alone")):
+        cot, text, counted = reply.reasoning.strip(), reply.text.strip(), ledger(exchange)
+        if not cot or reply.calls:
+            continue
+        if not text:
+            yield None
+        elif text == cot and counted is not None and counted.reported < counted.texts:
+            message = "The reply ends after its CoT, and its content is a copy of the CoT."
+            path = "$.output" if exchange.api == "responses" else "$.choices[0].message"
+            yield Problem(exchange, message, "no content", reply.text, path)

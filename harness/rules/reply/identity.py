@@ -77,15 +77,13 @@ def _shared(
 ) -> Iterator[tuple[Score, Score, str]]:
     """Yield the rollouts with an id of an earlier one, that one, and the id."""
     first: dict[str, Score] = {}
-    for score in sorted(examined, key=_began):
+    for score in sorted(
+        examined, key=lambda each: min((row.began for row in each.replies), default=0.0)
+    ):
         for key in sorted(score.reply_ids if what == "reply" else score.traits.call_ids):
             other = first.setdefault(key, score)
             if other.record != score.record:
                 yield score, other, key
-
-
-def _began(score: Score) -> float:
-    return min((row.began for row in score.replies), default=0.0)
 
 
 def _apart(score: Score, other: Score) -> tuple[str, ...]:

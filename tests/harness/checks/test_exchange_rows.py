@@ -7,7 +7,7 @@ from replies import Reply
 from harness.api.parsed_rollout import parse_rollout
 from harness.records.replies import Feature
 from harness.records.rollouts import Recording
-from harness.rules.evidence.features import features as features_of
+from harness.rules.evidence.rows import features as features_of
 from harness.rules.evidence.rows import rows
 
 USER = {"role": "user", "content": "Hi"}

@@ -13,7 +13,6 @@ from replies import Reply, chat_whole, responses_whole
 from harness.api.items import ConversationItem, Message, Reasoning, ToolCall, ToolResult
 from harness.records.conditions import Api
 from harness.records.rollouts import Response
-from harness.rules.cot import alone_probes as alone
 from harness.rules.cot import probes as cot
 from harness.rules.evidence.rendering import Prompt, Rendering, count
 from harness.rules.probe import ProbeRequest
@@ -436,7 +435,7 @@ SERVERS: Served = {
     },
     **{
         f"CoT alone: {name}": (
-            alone.GROUP,
+            cot.ALONE_GROUP,
             lambda *_, said=said: said,
             {"cot.alone": status},
             ["chat"],
