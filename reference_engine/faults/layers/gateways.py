@@ -17,6 +17,7 @@ from reference_engine.faults.http import (
     Reply,
     SseStream,
     chat_messages,
+    choices,
 )
 from reference_engine.faults.layers.parsing import dropped
 from reference_engine.server.api_error import ApiError
@@ -83,12 +84,6 @@ hooks.CHAT_MESSAGE.faults(
     ),
 )
 hooks.CHOICE.when(lambda _, request: "response_format" in request.body).faults(
-    white_space_after_json=lambda choice, _: (
-        choice["message"].update(content=choice["message"]["content"] + " " * _PADDING)
-        or choice.update(finish_reason="length")
-        if (choice.get("message") or {}).get("content")
-        else None
-    ),
     format_in_first_choice_only=lambda choice, _: (
         choice["message"].update(content=f"Here it is: {choice['message']['content']}")
         if choice["index"] and choice.get("message")
@@ -260,6 +255,17 @@ def final_items_reversed(response: Json, _: ClientRequest) -> None:
 def reasoning_in_summary(item: Json, _: ClientRequest) -> None:
     if item.get("type") == "reasoning" and item.get("content"):
         item["summary"] = [{**part, "type": "summary_text"} for part in item.pop("content")]
+
+
+@hooks.PAYLOAD.when(lambda _, request: "response_format" in request.body)
+def white_space_after_json(data: Json, request: ClientRequest) -> None:
+    limits = map(request.body.get, ("max_completion_tokens", "max_tokens"))
+    for choice in choices(data) if data.get("object") == "chat.completion" else ():
+        choice["message"]["content"] = (choice["message"].get("content") or "") + " " * _PADDING
+        choice["finish_reason"] = "length"
+        tokens = next(filter(None, limits), _PADDING)
+        data["usage"]["total_tokens"] += tokens - data["usage"]["completion_tokens"]
+        data["usage"]["completion_tokens"] = tokens
 
 
 @hooks.OUTPUT_ITEM
