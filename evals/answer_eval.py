@@ -14,7 +14,7 @@ from evals.prompts import our_prompts, with_ours
 from harness.api.items import Message
 from harness.records.runs import DatasetInfo, PromptsInfo
 
-Marking = Literal["correct", "wrong", "graded", "no_answer"]
+Marking = Literal["correct", "wrong", "graded", "unread"]
 Order = tuple[int, ...]
 
 
@@ -85,7 +85,7 @@ class Prompt:
 class Mark:
     """The marking of one answer; `value` is its score.
 
-    `answer` is the answer extracted from the text, None for `no_answer`; `openai_score` is the
+    `answer` is the answer extracted from the text, None for `unread`; `openai_score` is the
     score that OpenAI's own script gives the same text, None if it has no such question.
     """
 
@@ -184,7 +184,7 @@ class AnswerEval:
         openai_score = None if theirs is None else float(theirs == item.key(order))
         answer = self.answer(question, number, text)
         if answer is None:
-            return Mark("no_answer", None, openai_score)
+            return Mark("unread", None, openai_score)
         value = item.value(answer, order)
         marking: Marking = "correct" if value == 1 else "graded" if value else "wrong"
         return Mark(marking, answer, openai_score, value)

@@ -5,7 +5,8 @@ An attempt has exactly one outcome. The rules apply in this order:
 1. `provider_error`: the request failed, its status was not 2xx, or the reply could not be read.
 2. `truncated`: the reply stopped at its token limit.
 3. `refused`: it stopped at a content filter, or the API or the model states that it refuses.
-4. `no_answer`: the model still calls tools, the reply has no text, or no answer was found in it.
+4. `no_answer`: the model still calls tools, or the reply has no text; `unread`: its text has none
+   that the rules can read.
 5. `correct`, `wrong`; in HealthBench `graded`, or `grader_error` if an item has no grade.
 
 Only the final answer is marked, never the CoT. Every outcome except those of rule 5 scores 0.

@@ -8,17 +8,19 @@ from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import cached_property
+from operator import add
 from string import ascii_uppercase
 from typing import NamedTuple
 
 from evals.baselines.eval_scores import Reading
 from evals.grading.rubric import Rubrics
-from harness.records.figures import AtK, GraderReads, ProgramUse
+from harness.records.figures import AtK, ProgramUse, UnreadAnswers
 from harness.records.scores import Outcome, Score
 from harness.rules.measured import Sums
 from harness.statistics.copies import copied
 from harness.statistics.estimators import Scores, is_binary, maj_at_k
 from harness.statistics.intervals import at_k
+from harness.statistics.mean_scores import run_mean
 from harness.tasks.task import FailedSamples
 
 _RIGHT = "right"
@@ -27,7 +29,8 @@ _RIGHT = "right"
 class _Tries(NamedTuple):
     """The attempts at a question in the order of the log: number, value, OpenAI's value, vote.
 
-    `texts` and `nats` are what they `said`.
+    `texts` and `nats` are what they `said`. `unread` is 1 for an answer that only a grader reads as
+    right, 2 for one that nobody has read.
     """
 
     numbers: "array[int]"
@@ -36,6 +39,7 @@ class _Tries(NamedTuple):
     votes: list[str | None]
     texts: "array[int]"
     nats: "array[float]"
+    unread: "array[int]"
 
 
 class Tally:
@@ -48,7 +52,9 @@ class Tally:
         self.failed = FailedSamples()
         self.rubrics = Rubrics()
         self._tries = {
-            question: _Tries(array("l"), array("d"), array("d"), [], array("q"), array("f"))
+            question: _Tries(
+                array("l"), array("d"), array("d"), [], array("q"), array("f"), array("b")
+            )
             for question in questions
         }
         self._votes: dict[str, str] = {}
@@ -70,9 +76,9 @@ class Tally:
         tries.nats.append(score.said[1])
         if openai is not None:
             self._openai = (self._openai or 0.0) + openai
-        if score.outcome == "no_answer":
-            right = score.grader_reads
-            self._counts.update(unread=1, read=right is not None, right=bool(right))
+        right, unread = score.grader_reads, score.outcome == "unread"
+        tries.unread.append(0 if not unread else 2 if right is None else right)
+        self._counts.update(unread=unread, read=unread and right is not None, right=bool(right))
         if (programs := score.programs) is not None:
             self._counts.update(could_run=1, ran=programs > 0, programs=programs)
 
@@ -85,15 +91,24 @@ class Tally:
             for number, text, nats in zip(tries.numbers, tries.texts, tries.nats, strict=True)
         )
 
-    def values(self, reading: Reading = "ours") -> dict[str, tuple[float, ...]]:
-        """Return the values by question without copies, in the order of the attempts' numbers."""
+    def values(
+        self, reading: Reading = "ours", unread: float | None = None
+    ) -> dict[str, tuple[float, ...]]:
+        """Return the values by question without copies, in the order of the attempts' numbers.
+
+        In our reading, an unread answer has the value that a grader gave it, or `unread`; without
+        that, every unread answer scores 0.
+        """
+        of = (0.0, 0.0 if unread is None else 1.0, unread or 0.0)
         return {
             question: tuple(
                 value
                 for number, value in sorted(
                     zip(
                         tries.numbers,
-                        tries.openai if reading == "openai" else tries.ours,
+                        tries.openai
+                        if reading == "openai"
+                        else map(add, tries.ours, map(of.__getitem__, tries.unread)),
                         strict=True,
                     )
                 )
@@ -108,12 +123,18 @@ class Tally:
         return None if self._openai is None else self._openai / self.sums.finished
 
     @property
-    def grader_reads(self) -> GraderReads | None:
-        """A grader's readings of answers that the rules cannot read; None without a grader."""
+    def unread(self) -> UnreadAnswers | None:
+        """The answers that the rules cannot read, and the bounds of the score; None without any."""
         counts = self._counts
-        if not counts["read"]:
+        if not counts["unread"]:
             return None
-        return GraderReads(unread=counts["unread"], read=counts["read"], right=counts["right"])
+        low, high = (
+            run_mean([each for each in self.values(unread=value).values() if each]).value
+            for value in (0.0, 1.0)
+        )
+        return UnreadAnswers(
+            unread=counts["unread"], read=counts["read"], right=counts["right"], low=low, high=high
+        )
 
     @property
     def programs(self) -> ProgramUse | None:

@@ -15,6 +15,7 @@ from evals.baselines.baseline_verdict import (
     judge_scores,
     with_grades,
     with_scorer_errors,
+    with_unread,
 )
 from evals.baselines.choice import choose_baseline
 from evals.baselines.eval_scores import EvalScores, Reading
@@ -230,9 +231,16 @@ class EvalTask(Task):
         return tallies
 
     def eval_scores(
-        self, condition: Condition, tally: Tally, reading: Reading = "ours"
+        self,
+        condition: Condition,
+        tally: Tally,
+        reading: Reading = "ours",
+        unread: float | None = None,
     ) -> EvalScores:
-        """Return the scores that are compared with a baseline, or that a baseline file contains."""
+        """Return the scores that are compared with a baseline, or that a baseline file contains.
+
+        `unread` is the value of unread answers that no grader decided; see `Tally.values`.
+        """
         return EvalScores(
             eval=self.name,
             model=condition.model,
@@ -245,7 +253,7 @@ class EvalTask(Task):
             reading=reading,
             planned=self.info.tries,
             copies=len(tally.copies),
-            scores=tally.values(reading),
+            scores=tally.values(reading, unread),
         )
 
     @property
@@ -276,7 +284,7 @@ class EvalTask(Task):
             mark = test.mark(sample, number, reply.text)
         except ScorerError as error:
             return {"outcome": "grader_error", "value": 0.0, "detail": str(error)}
-        refused = mark.marking == "no_answer" and refusal_phrase(reply.text)
+        refused = mark.marking == "unread" and refusal_phrase(reply.text)
         failed = self._shown(sample, number, mark.answer, reply.text)
         return {
             "outcome": "refused" if refused else mark.marking,
@@ -330,8 +338,16 @@ class EvalTask(Task):
         rubric = tally.rubrics.summary()
         baseline = choose_baseline(self._settings.baseline)
         every_round = self._settings.until_decided
-        compared = self.eval_scores(condition, tally, baseline.reading)
-        verdict = judge_scores(compared, baseline, self._margin, every_round=every_round)
+        worst, best = (
+            judge_scores(
+                self.eval_scores(condition, tally, baseline.reading, unread),
+                baseline,
+                self._margin,
+                every_round=every_round,
+            )
+            for unread in (0.0, 1.0)
+        )
+        verdict = worst if tally.unread is None else with_unread(worst, best, own, tally.unread)
         if own.copies:
             why = copies_sentence(own.copies, tally.sums.finished, own.sampling.temperature)
             verdict = verdict.model_copy(update={"warnings": (*verdict.warnings, why)})
@@ -345,7 +361,7 @@ class EvalTask(Task):
             at_k=() if rubric else tuple(tally.curve(counted, tries)),
             score=mean_score(counted),
             copies=tuple(sorted(tally.copies)),
-            grader_reads=tally.grader_reads,
+            unread=tally.unread,
             programs=tally.programs,
             openai_score=tally.openai_score,
             failures=tally.failed.lowest(

@@ -18,7 +18,8 @@ TOOL_CALLING_NOTE = (
     "an error."
 )
 EVALS_NOTE = (
-    "Scores are means over the attempts that were made; one without an answer scores 0. "
+    "Scores are means over the attempts that were made; one that is unread or "
+    "without an answer scores 0. "
     "Brackets: 95% interval for other questions of the kind, with questions as clusters. "
     "±: standard error of sampling the same questions again; for right-or-wrong scores, we add "
     "two imaginary tries that differ from the others, so that a perfect score does not look exact. "
@@ -30,6 +31,7 @@ _EVAL_OUTCOMES: tuple[Outcome, ...] = (
     "correct",
     "wrong",
     "graded",
+    "unread",
     "no_answer",
     "truncated",
     "refused",
@@ -38,8 +40,8 @@ _EVAL_OUTCOMES: tuple[Outcome, ...] = (
     "grader_error",
     "not_run",
 )
-_ALWAYS: frozenset[Outcome] = frozenset({"no_answer", "truncated", "refused", "provider_error"})
-_ONLY_MARKED: frozenset[Outcome] = frozenset({"correct", "wrong", "no_answer"})
+_ALWAYS: frozenset[Outcome] = frozenset({"unread", "truncated", "refused", "provider_error"})
+_ONLY_MARKED: frozenset[Outcome] = frozenset({"correct", "wrong", "unread"})
 _ONLY_GRADED: frozenset[Outcome] = frozenset({"graded", "grader_error"})
 _EXPECTED: frozenset[Outcome] = frozenset({"correct", "wrong", "graded"})
 
@@ -74,6 +76,7 @@ def evals_table(results: Results, labels: Labels) -> Table:
         _row("score %", results, _score),
         _row("± on repeat", results, lambda r: percent(r.score.run_error if r.score else None)),
         *_unless_empty("OpenAI's script %", results, lambda r: percent(r.openai_score)),
+        *_unless_empty("score %, unread wrong – right", results, _bounds),
         *_unless_empty("unread answers, right by the grader", results, _grader_reads),
         *_unless_empty("attempts with Python", results, _programs),
         _row("attempts", results, _attempts),
@@ -119,7 +122,7 @@ def evals_summary(results: Results, labels: Labels) -> Table:
     columns: list[Column] = [
         (("score %",), lambda r: Cell(_score(r))),
         (("attempts",), _made),
-        (("no", "answer"), _unanswered),
+        (("unread",), _unread),
         (("request",), lambda r: Cell(_median(r.latency.last, digits=1))),
         (("tokens",), lambda r: Cell(f"{r.tokens.output:,}")),
     ]
@@ -141,8 +144,8 @@ def _score(result: TaskResult) -> str:
     return NOTHING if result.score is None else estimate(result.score.estimate)
 
 
-def _unanswered(result: TaskResult) -> Cell:
-    count = result.outcomes.get("no_answer", 0)
+def _unread(result: TaskResult) -> Cell:
+    count = result.outcomes.get("unread", 0)
     return Cell(f"{count:,}", "poor" if count else "")
 
 
@@ -172,8 +175,13 @@ def _median(value: Percentiles | None, digits: int = 2) -> str:
 
 
 def _grader_reads(result: TaskResult) -> str:
-    reads = result.grader_reads
-    return NOTHING if reads is None else f"{reads.right} of {reads.read}"
+    unread = result.unread
+    return f"{unread.right} of {unread.read}" if unread and unread.read else NOTHING
+
+
+def _bounds(result: TaskResult) -> str:
+    unread = result.unread
+    return f"{percent(unread.low)} – {percent(unread.high)}" if unread else NOTHING
 
 
 def _programs(result: TaskResult) -> str:

@@ -4,7 +4,13 @@ import math
 
 from evals.baselines.eval_scores import MAKE_ONE, Baseline, EvalScores, Reference
 from evals.baselines.published import published_scores
-from harness.records.figures import BaselineComparison, BaselineInfo, BaselineVerdict, RubricSummary
+from harness.records.figures import (
+    BaselineComparison,
+    BaselineInfo,
+    BaselineVerdict,
+    RubricSummary,
+    UnreadAnswers,
+)
 from harness.statistics.differences import TAIL
 from harness.statistics.mean_scores import Mean
 from harness.statistics.noninferiority import (
@@ -114,6 +120,27 @@ def with_scorer_errors(
         f"the scorer failed at {errors} answers, which score 0 here; correct {file} in the run's "
         "folder, and judge it again with `gpt-oss-verify recheck`.",
     )
+
+
+def with_unread(
+    worst: BaselineVerdict, best: BaselineVerdict, scores: EvalScores, unread: UnreadAnswers
+) -> BaselineVerdict:
+    """Return the verdict on a run with unread answers, from those if they are wrong, or right.
+
+    If these differ, it is inconclusive: a reading of these answers decides. A note says how.
+    """
+    if unread.unread == unread.read:
+        return worst
+    note = (
+        f"{unread.unread - unread.read} answers are unread, so the score is between "
+        f"{percentage(unread.low)} and {percentage(unread.high)}; a model reads them with "
+        "`gpt-oss-verify grade RUN --unread --grader NAME`."
+    )
+    if best.decision != worst.decision:
+        reason = _undecided(scores, note).reason
+        return worst.model_copy(update={"decision": "inconclusive", "reason": reason})
+    warnings = (*worst.warnings, f"{scores.name}: {note}")
+    return worst.model_copy(update={"warnings": warnings})
 
 
 def _look(scores: EvalScores, baseline: Baseline, margin: float) -> BaselineVerdict:

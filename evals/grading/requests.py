@@ -7,7 +7,7 @@ Each grader has its own log next to the log of the run, and an item with a grade
 again.
 
 A grader can also read answers of other evals that the rules cannot read (`grade RUN --grader NAME
---unread`). These readings are counted separately; outcomes and scores do not change.
+--unread`). Outcomes and scores do not change; the bounds of the score do.
 """
 
 from collections.abc import Callable, Container, Iterable, Iterator
@@ -123,7 +123,7 @@ def unread_tasks(
         if text is None:
             continue
         question, number = rollout.sample, rollout.presentation
-        if test.mark(question, number, text).marking == "no_answer":
+        if test.mark(question, number, text).marking == "unread":
             item = f"[1] Gives exactly one final answer, and it is {test.right(question, number)}."
             asked = test.prompt(question, number).messages
             yield GradingTask(f"{rollout.id}/{ITEM}", asked, text, item, prompts)

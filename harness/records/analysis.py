@@ -12,12 +12,12 @@ from harness.records.figures import (
     BaselineVerdict,
     Decision,
     ExchangeCounts,
-    GraderReads,
     Latency,
     MeanScore,
     ProgramUse,
     RubricSummary,
     TokenCounts,
+    UnreadAnswers,
 )
 from harness.records.reasons import Lacks, Reason
 from harness.records.record import Record
@@ -102,7 +102,7 @@ class TaskResult(Record):
         default=(), description="question and number of tries that are copies, and do not count"
     )
     openai_score: float | None = None
-    grader_reads: GraderReads | None = None
+    unread: UnreadAnswers | None = None
     programs: ProgramUse | None = Field(default=None, description="None if the model had no Python")
     tokens: TokenCounts = TokenCounts()
     latency: Latency = Latency()

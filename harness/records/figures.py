@@ -97,16 +97,19 @@ class AtK(Record):
     )
 
 
-class GraderReads(Record):
-    """What a grader reads in the answers that the rules cannot read.
+class UnreadAnswers(Record):
+    """The answers that the rules cannot read.
 
-    `unread` counts those answers, `read` those that the grader judged, `right` those in which it
-    finds the right answer. The score does not contain them.
+    `unread` counts those answers, `read` those that a grader judged, `right` those in which it
+    finds the right answer. The score counts all of them 0; it is between `low` and `high` (0 to 1)
+    if those that nobody has read are wrong, or right.
     """
 
     unread: int
     read: int
     right: int
+    low: float
+    high: float
 
 
 class ProgramUse(Record):

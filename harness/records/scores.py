@@ -19,6 +19,7 @@ Outcome = Literal[
     "graded",
     "answered",
     "no_answer",
+    "unread",
     "refused",
     "truncated",
     "timeout",

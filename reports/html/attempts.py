@@ -124,6 +124,7 @@ LOOKS: Mapping[Outcome, Look] = {
     "wrong_arguments": Look("D", "different arguments", "bad"),
     "wrong": Look("X", "wrong", "bad"),
     "no_answer": Look("N", "no answer", "poor"),
+    "unread": Look("U", "unread", "poor"),
     "refused": Look("R", "refused", "poor"),
     "truncated": Look("C", "truncated", "poor"),
     "max_turns": Look("M", "too many turns", "poor"),

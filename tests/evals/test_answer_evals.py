@@ -77,9 +77,9 @@ def test_an_aime_prompt_is_the_problem_and_requests_a_boxed_answer():
         (r"\boxed{\text{7}}", Mark("correct", "7", 0.0, 1.0)),
         (r"\boxed{m+n=7}", Mark("correct", "7", 0.0, 1.0)),
         (r"\boxed{8}", Mark("wrong", "8", 0.0)),
-        (r"\boxed{\frac{7}{2}}", Mark("no_answer", None, 0.0)),
-        ("there are 8 or 7", Mark("no_answer", None, 1.0)),
-        ("", Mark("no_answer", None, 0.0)),
+        (r"\boxed{\frac{7}{2}}", Mark("unread", None, 0.0)),
+        ("there are 8 or 7", Mark("unread", None, 1.0)),
+        ("", Mark("unread", None, 0.0)),
     ],
 )
 def test_aime_answers_are_marked(text, mark):
@@ -143,7 +143,7 @@ def test_the_correct_letter_follows_from_the_order():
             mark = GPQA.mark(question.id, number, f"Answer: {right}")
             assert mark == Mark("correct", right, 1.0, 1.0)
             assert GPQA.mark(question.id, number, f"Answer: {wrong}") == Mark("wrong", wrong, 0.0)
-            assert GPQA.mark(question.id, number, "Unclear.") == Mark("no_answer", None, 0.0)
+            assert GPQA.mark(question.id, number, "Unclear.") == Mark("unread", None, 0.0)
 
 
 def test_scores_of_both_extractors_are_kept_where_they_differ():
@@ -175,8 +175,8 @@ def test_a_different_seed_gives_a_different_order():
 def test_basic_accepts_any_nonempty_answer():
     assert BASIC.prompt("greeting", 1).messages == (Message("user", "hi"),)
     assert BASIC.mark("greeting", 1, "Hello!") == Mark("correct", "Hello!", 1.0, 1.0)
-    assert BASIC.mark("greeting", 1, "") == Mark("no_answer", None, 0.0)
-    assert BASIC.mark("greeting", 1, "\n") == Mark("no_answer", None, 1.0)
+    assert BASIC.mark("greeting", 1, "") == Mark("unread", None, 0.0)
+    assert BASIC.mark("greeting", 1, "\n") == Mark("unread", None, 1.0)
 
 
 def test_the_record_of_an_eval_does_not_contain_its_questions():

@@ -6,13 +6,13 @@ from datetime import UTC, datetime
 import pytest
 from scipy.special import betaincinv
 
-from evals.baselines.baseline_verdict import default_margin, judge_scores
+from evals.baselines.baseline_verdict import default_margin, judge_scores, with_unread
 from evals.baselines.choice import choose_baseline
 from evals.baselines.eval_scores import EvalScores
 from evals.baselines.measured import create_baseline, write_baseline
 from harness.records.analysis import TaskResult
 from harness.records.conditions import Condition
-from harness.records.figures import BaselineVerdict
+from harness.records.figures import BaselineVerdict, UnreadAnswers
 from harness.records.runs import DatasetInfo, ProviderInfo, RunInfo, RunSettings
 from harness.records.settings import Sampling
 from harness.verdict.gate import NO_BASELINE, UNFINISHED, _worst, decide_evals
@@ -67,6 +67,25 @@ def test_an_unfinished_eval_fails_only_if_missing_attempts_cannot_change_it(trie
     verdict = judged(cut(recorded("aime25", 0.3), tries))
     assert verdict.decision == decision
     assert f"{30 * tries} of 480" in verdict.reason
+
+
+@pytest.mark.parametrize(
+    ("worst", "best", "read", "decision"),
+    [
+        (0.30, 0.31, 0, "fail"),
+        (0.70, 0.88, 0, "inconclusive"),
+        (0.70, 0.88, 9, "fail"),
+        (0.88, 0.90, 0, "pass"),
+    ],
+)
+def test_unread_answers_that_could_decide_leave_a_run_undecided(worst, best, read, decision):
+    unread = UnreadAnswers(unread=9, read=read, right=0, low=worst, high=best)
+    low, high = (recorded("aime25", mean) for mean in (worst, best))
+    verdict = with_unread(judged(low), judged(high), low, unread)
+    assert verdict.decision == decision
+    assert ("`gpt-oss-verify grade RUN --unread" in f"{verdict.warnings}{verdict.reason}") == (
+        read == 0
+    )
 
 
 @pytest.mark.parametrize(("name", "healthy"), [("aime25", 0.8615), ("gpqa", 0.725)])

@@ -241,7 +241,7 @@ def test_2_to_26_choices_are_asked_and_marked(count):
             (rf"\boxed{{{right}}}", "correct"),
             (f"So it is {texts[1]}.\n\n**{right}) {texts[1]}**", "correct"),
             (f"Answer: {other}", "wrong"),
-            (f"Answer: {right} or {other}", "no_answer"),
+            (f"Answer: {right} or {other}", "unread"),
         ):
             assert test.mark(question.id, number, text).marking == marking, text
 
@@ -249,8 +249,8 @@ def test_2_to_26_choices_are_asked_and_marked(count):
 def test_a_pronoun_is_no_ninth_choice():
     row = {"answer": "I", "choices": [f"number {n}" for n in range(9)], "prompt": "Say a letter."}
     assert marks(row, "I am not sure.", "I think so.", "Answer: I") == [
-        "no_answer",
-        "no_answer",
+        "unread",
+        "unread",
         "correct",
     ]
 
@@ -271,7 +271,7 @@ def test_numbers_are_right_within_their_tolerance():
         "Answer: 995 kg",
         r"\boxed{1011}",
         "I cannot say.",
-    ) == ["correct"] * 4 + ["wrong", "no_answer"]
+    ) == ["correct"] * 4 + ["wrong", "unread"]
     assert marks({"answer": "-2", "tolerance": 0.5}, r"\boxed{-2.4}", r"\boxed{2}") == [
         "correct",
         "wrong",
@@ -321,7 +321,7 @@ def test_short_texts_are_equal_after_normalising_or_match_a_pattern():
             "There are many rivers.\nSome are long.",
             "The river meant here is the Nile.",
         )
-        == ["correct"] * 3 + ["wrong"] + ["no_answer"] * 3
+        == ["correct"] * 3 + ["wrong"] + ["unread"] * 3
     )
     assert marks({"pattern": r"(mount )?everest"}, "Answer: Mount Everest", "Answer: K2") == [
         "correct",

@@ -65,7 +65,7 @@ def test_a_function_marks_the_whole_final_text(mine):
     assert [(mark.marking, mark.value) for mark in marks] == [
         ("graded", 0.5),
         ("wrong", 0),
-        ("no_answer", 0),
+        ("unread", 0),
         ("graded", 0.75),
     ]
 

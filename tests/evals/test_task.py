@@ -164,7 +164,7 @@ FAILED = exchange("chat", False, None, failure=TransportFailure(kind="timeout", 
         (Reply(text=rf"\boxed{{{RIGHT}}}"), "chat", "answered", "correct", 1.0),
         (Reply(text=rf"\boxed{{{RIGHT}}}"), "responses", "answered", "correct", 1.0),
         (Reply(text=r"\boxed{999}"), "chat", "answered", "wrong", 0.0),
-        (Reply(text="I do not know."), "chat", "answered", "no_answer", 0.0),
+        (Reply(text="I do not know."), "chat", "answered", "unread", 0.0),
         (Reply(text="  "), "chat", "answered", "no_answer", 0.0),
         (Reply(call=("browser", "{}")), "chat", "max_turns", "no_answer", 0.0),
         (Reply(text="I’m sorry, but I can’t help with that."), "chat", "answered", "refused", 0.0),
@@ -180,12 +180,12 @@ FAILED = exchange("chat", False, None, failure=TransportFailure(kind="timeout", 
 def test_each_ending_of_an_attempt_has_its_outcome(answer, api, end, outcome, value):
     found = scored(answer, api=api, end=end)
     assert (found.outcome, found.value) == (outcome, value)
-    assert found.detail or outcome in {"correct", "wrong", "no_answer", "refused"}
+    assert found.detail or outcome in {"correct", "wrong", "unread", "refused"}
 
 
 def test_the_answer_is_never_read_from_the_cot():
     found = scored(Reply(text="I do not know.", reasoning=rf"It is \boxed{{{RIGHT}}}."))
-    assert (found.outcome, found.answer, found.openai_value) == ("no_answer", None, 0.0)
+    assert (found.outcome, found.answer, found.openai_value) == ("unread", None, 0.0)
 
 
 def test_both_scores_are_kept_where_the_extractors_differ():

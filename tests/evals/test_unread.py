@@ -49,12 +49,19 @@ def graded(folder, capsys):
 
 def test_a_grader_reads_answers_the_rules_cannot_without_changing_the_score(mock, folder, capsys):
     before = json.loads((folder / "analysis.json").read_text())["results"][0]
-    assert before["grader_reads"] is None
+    unread = before["outcomes"]["unread"]
+    assert before["unread"]["read"] == 0
+    bounds = [before["unread"][name] for name in ("low", "high")]
+    assert bounds[1] - bounds[0] == pytest.approx(unread / before["planned"])
+    assert any(f"{unread} answers are unread" in note for note in before["baseline"]["warnings"])
     mock.received.clear()
     result = graded(folder, capsys)
-    unread = result["outcomes"]["no_answer"]
     assert 0 < unread < result["planned"]
-    assert result["grader_reads"] == {"unread": unread, "read": unread, "right": unread}
+    assert result["unread"] == {
+        **dict.fromkeys(("unread", "read", "right"), unread),
+        **dict.fromkeys(("low", "high"), bounds[1]),
+    }
+    assert result["baseline"]["warnings"] == []
     assert result["outcomes"] == before["outcomes"]
     assert result["score"] == before["score"]
     asked = [post.body["messages"][-1]["content"] for post in mock.posts if post.body]

@@ -73,7 +73,7 @@ def test_a_published_run_contains_no_gated_texts(
     found = first["results"][0]["outcomes"]
     timed = first["results"][0]["latency"]["tokens_per_second"]
     assert (timed is not None) == ("--streaming" in how)
-    assert {"correct", "wrong", "no_answer", "refused", "provider_error"} <= set(found)
+    assert {"correct", "wrong", "unread", "refused", "provider_error"} <= set(found)
 
     assert run(["site", str(folder), "--out", "site"]) == 0
     published = tmp_path / "site" / folder.name
