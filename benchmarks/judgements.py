@@ -3,7 +3,7 @@
     python benchmarks/judgements.py [--only PATTERN ...] [--some N [--seed SEED]] [--write]
 
 The cases: the recorded healthy run (`tests/support/corpus.py`) with each fault of replies, with
-each mixture of habits, and with plain damage (`tests/laws/damages.py`) in all replies, in one API,
+each mixture of habits, and with plain damage (`tests/laws/runs.py`) in all replies, in one API,
 in one API and mode, and in a tenth of the replies; then the recordings of reported defects and of
 healthy variations (`tests/support/reported.tar.xz`). No case needs a model. `--some` draws N of the
 cases, others at each time of day; it prints the seed that draws them again.
@@ -33,8 +33,7 @@ sys.path[:0] = [str(ROOT / each) for each in ("", "benchmarks", "tests/support",
 
 import corpus  # noqa: E402
 from ablation import kept, served  # noqa: E402
-from damages import DAMAGES, changed  # noqa: E402
-from runs import Changes  # noqa: E402
+from runs import DAMAGES, Changes, damaged  # noqa: E402
 
 from evals.restoring import all_tasks  # noqa: E402
 from harness.errors import ConfigurationError  # noqa: E402
@@ -80,7 +79,7 @@ def _damaged(run: corpus.Recorded, damage: str, part: Set[str], share: float) ->
     """Return the run with damage to a share of the replies of an API, a mode of it, or all."""
     changes = Changes.of(
         run,
-        lambda one: changed(one, DAMAGES[damage]),
+        lambda one: damaged(one, DAMAGES[damage]),
         lambda one: part <= {one.api, one.condition.mode},
     )
     return changes.some(share)[0]

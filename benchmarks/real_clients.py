@@ -4,13 +4,13 @@
         [--jobs N] [--again] [--write | --newest]
 
 Installs the clients of benchmarks/real/clients/clients.yaml in a folder of its own, and serves them
-recorded replies of the reference server (a call, then a text) with each damage of
-benchmarks/real/damages.py. It needs Python, Node.js with npm, and their package indexes. Each
-client has one conversation with a tool over each API and in each mode; it breaks if it raises, if
-its calls differ from those without a damage, or if no text arrives whole. Clients that are offered
-no function of ours, such as commands, only have a text: what damages calls is untried with them. A
-conversation that does not end is tried again, in a new process. A client whose healthy conversation
-fails is named and has no row.
+recorded replies of the reference server (a call, then a text) with each fault that the catalogue,
+reference_engine/faults/catalogue.csv, has for clients. It needs Python, Node.js with npm, and their
+package indexes. Each client has one conversation with a tool over each API and in each mode; it
+breaks if it raises, if its calls differ from those without a damage, or if no text arrives whole.
+Clients that are offered no function of ours, such as commands, only have a text: what damages calls
+is untried with them. A conversation that does not end is tried again, in a new process. A client
+whose healthy conversation fails is named and has no row.
 
 Prints what differs from the rows in harness/rules/clients: needs.csv (the rules that find a damage,
 and the clients that break), returned.csv (where each client returns the CoT) and measured.csv
@@ -41,7 +41,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests/support"), str(ROOT / "benchmarks")
 from real.clients import differences  # noqa: E402
 from real.clients.conversations import Measured, Work, measure, measured_before  # noqa: E402
 from real.clients.packages import chosen, install, versions  # noqa: E402
-from real.clients.replies import EVERY_DAMAGE, recorded  # noqa: E402
+from real.clients.replies import DAMAGES, recorded  # noqa: E402
 from real.clients.requests import request_lines  # noqa: E402
 from real.clients.tables import (  # noqa: E402
     ALWAYS,
@@ -128,7 +128,7 @@ def parsed() -> argparse.Namespace:
     options = parser.parse_args()
     if options.write and (options.damages or options.only or options.newest):
         parser.error("--write is for all clients, damages and pinned releases: leave out the rest.")
-    if unknown := set(options.damages) - {*EVERY_DAMAGE}:
+    if unknown := set(options.damages) - DAMAGES.keys():
         parser.error(f"There is no damage {', '.join(sorted(unknown))}.")
     options.clients = yaml.safe_load(DESCRIBED.read_text("utf-8"))
     options.only = options.only.split(",") if options.only else []
@@ -144,7 +144,7 @@ def main() -> int:
     folder = folder.with_name(f"{folder.name}-newest") if options.newest else folder
     folder.mkdir(parents=True, exist_ok=True)
     clients = chosen(options.clients, options.only)
-    work = Work(folder, recorded(), options.damages or EVERY_DAMAGE, options.tries)
+    work = Work(folder, recorded(), options.damages or [*DAMAGES], options.tries)
     missing = install(folder, clients, newest=options.newest, jobs=options.jobs)
     old, installed = stored(), versions(folder, clients)
     if options.again:

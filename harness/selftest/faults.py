@@ -26,7 +26,8 @@ class Fault(Record):
 
     `detectors` are ids of checks and probes, prefixes of ids, or families; at least one of them
     must find a `visible` fault. A fault of the `model` needs its own server. `rate` is the share of
-    affected requests. `source` is the public report; a fault without one is "constructed".
+    affected requests. `source` is the public report; a fault without one is "constructed". A fault
+    that is not `tested` is one of other tests, and tested here only if it is named.
     """
 
     name: str
@@ -38,12 +39,14 @@ class Fault(Record):
     allowed: bool
     model: bool
     rate: float = 1.0
+    tested: bool = True
 
     @property
     def names(self) -> frozenset[str]:
         """The names that select the fault: its own, its layer, and whether it is allowed."""
         variation = self.allowed and self.layer not in ONLY_NAMED
-        return frozenset({self.name, self.layer, *([VARIATIONS] if variation else [])})
+        groups = [self.layer, *([VARIATIONS] if variation else [])]
+        return frozenset({self.name, *(groups if self.tested else [])})
 
     @property
     def worse_model(self) -> bool:
@@ -91,5 +94,5 @@ def chosen(faults: Sequence[Fault], names: Collection[str]) -> tuple[Fault, ...]
         fault
         for fault in faults
         if fault.name == HEALTHY
-        or (fault.names & set(names) if names else fault.layer not in ONLY_NAMED)
+        or (fault.names & set(names) if names else fault.tested and fault.layer not in ONLY_NAMED)
     )

@@ -36,6 +36,7 @@ def _read(table: Path) -> Iterator[Fault]:
                 tuple(row["detectors"].split()),
                 visible=row["visible"] != "no",
                 rate=float(row["rate"] or 1),
+                use=tuple((row["use"] or "selftest").split()),
                 changes=CHANGES[row["name"].removeprefix(ALLOWED)],
             )
 
@@ -68,6 +69,7 @@ def listing_json() -> str:
                 "allowed": fault.allowed,
                 "model": fault.of_engine,
                 "rate": fault.rate,
+                "tested": "selftest" in fault.use,
             }
             for fault in CATALOGUE.values()
         ],

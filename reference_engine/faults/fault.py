@@ -66,6 +66,8 @@ class Fault:
     """Checks, probes or prefixes of their ids. At least one must find the fault."""
     visible: bool  # whether a client can see the effect
     rate: float  # the share of requests that it affects if none is named
+    use: tuple[str, ...]
+    """Who takes it: `selftest`, `laws` of the verdict, the bench of real `clients`."""
     changes: dict[str, Any] = field(repr=False, compare=False)  # the changes by point
 
     @property

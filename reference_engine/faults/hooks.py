@@ -1,7 +1,7 @@
 """Every hook at which a fault can act, in the order in which a request reaches them."""
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from torch import Tensor
@@ -19,6 +19,7 @@ from reference_engine.faults.http import (
     chat_messages,
     choices,
     messages_of,
+    objects,
     output_items,
     response_of,
     usages,
@@ -249,30 +250,40 @@ NEW_EDITOR = Hook[Callable[[], EventChange]](
 """Creates a change of the parser's events, with its own state, for one response."""
 
 
-def whole_text(kind: Kind) -> Hook[TextChange]:
-    """Return a hook for the complete text of each message of a kind that the model writes."""
+@dataclass(frozen=True)
+class WholeText:
+    """A change of the complete text of each message of a kind."""
 
-    def editor(change: TextChange) -> EventChange:
+    kind: Kind
+    change: TextChange
+
+    def __call__(self, parser: HarmonyParser, _: GenerationRequest) -> HarmonyParser:
+        """Change what the model writes; `replies.damaged` changes the texts of recorded replies."""
         held: list[str] = []
 
         def edit(event: Event) -> Iterable[Event]:
-            if event.kind != kind:
+            if event.kind != self.kind:
                 yield event
             elif isinstance(event, Delta):
                 held.append(event.text)
             else:
-                if isinstance(event, Ended) and (text := change("".join(held))):
-                    yield Delta(kind, text)
+                if isinstance(event, Ended) and (text := self.change("".join(held))):
+                    yield Delta(self.kind, text)
                 held.clear()
                 yield event
 
-        return edit
+        return FilteredParser(parser, edit)
 
-    return Hook("parser", lambda change: lambda parser, _: FilteredParser(parser, editor(change)))
+
+def whole_text(kind: Kind) -> Hook[TextChange]:
+    """Return a hook for the complete text of each message of a kind."""
+    return Hook("parser", lambda change: WholeText(kind, change))
 
 
 PAYLOAD = _json("payload", lambda data: [data])
 """Each JSON object sent with status 200: the response, or the data of each event."""
+OBJECT = _json("payload", objects)
+"""Each JSON object within these, the outer ones first."""
 CHOICE = _json("payload", choices)  # each choice of a Chat response or chunk
 CHAT_MESSAGE = _json("payload", chat_messages)
 """Each message of a Chat response, or delta of a chunk."""
@@ -307,6 +318,18 @@ def _each_kept_sse_event(keep: Callable[[SseEvent], bool]) -> StreamChange:
 
 
 SSE_FILTER = Hook("stream", _each_kept_sse_event)  # whether each event of a stream is sent
+
+
+def _all_sse_events(change: Callable[[list[SseEvent]], Iterable[SseEvent]]) -> StreamChange:
+    async def edit(events: SseStream, _: ClientRequest) -> SseStream:
+        for event in change([event async for event in events]):
+            yield event
+
+    return edit
+
+
+ALL_EVENTS = Hook("stream", _all_sse_events)
+"""All events of a stream, which are sent when the last one has come."""
 
 
 SOCKET = Hook[SocketChange]("socket")

@@ -43,8 +43,13 @@ class Reply:
     """A complete response, or the status and headers of a stream (`body` is then empty)."""
 
     status: int
-    headers: dict[str, str]
+    headers: dict[str, str]  # the names in lower case
     body: bytes = b""
+
+    @property
+    def streamed(self) -> bool:
+        """Whether its body has the events of a stream."""
+        return self.headers.get("content-type", "").startswith("text/event-stream")
 
     @property
     def json(self) -> Json:
@@ -127,6 +132,15 @@ def decode(block: bytes) -> SseEvent:
     return SseEvent(
         None if data == b"[DONE]" else orjson.loads(data), name.decode() if name else None
     )
+
+
+def objects(value: object) -> Iterator[Json]:
+    """Yield all JSON objects within a value, the outer ones first."""
+    if isinstance(value, dict):
+        yield value
+        value = list(value.values())
+    for part in value if isinstance(value, list) else ():
+        yield from objects(part)
 
 
 def choices(data: Json) -> Iterator[Json]:

@@ -27,10 +27,9 @@ from reference_engine.faults.http import (
     ClientRequest,
     Json,
     Reply,
-    SseEvent,
     SseStream,
-    decode,
 )
+from reference_engine.faults.replies import events_of, whole
 from reference_engine.generation.sampling import Draw, SamplingParams, Token, sample
 from reference_engine.model.logits import AllLogits, Logits
 from reference_engine.server.api_error import ApiError
@@ -237,35 +236,22 @@ async def _forward(inbox: _Inbox, send: Send, request: ClientRequest) -> None:
         return
     headers = {name.decode(): value.decode() for name, value in start["headers"]}
     reply = Reply(start["status"], headers)
-    if headers.get("content-type", "").startswith("text/event-stream"):
+    if reply.streamed:
         await _send_stream(reply, inbox, send, request)
         return
-    reply = Reply(reply.status, headers, b"".join([piece async for piece in _bodies(inbox)]))
-    if reply.status == 200:
-        data = changed(hooks.PAYLOAD, reply.json, request)
-        reply = Reply(200, headers, orjson.dumps(data))
-    reply = changed(hooks.REPLY, reply, request)
+    body = b"".join([piece async for piece in _bodies(inbox)])
+    reply = whole(replace(reply, body=body), request)
     await send(_start(reply, {"content-length": str(len(reply.body))}))
     await send({"type": "http.response.body", "body": reply.body, "more_body": False})
 
 
 async def _send_stream(head: Reply, inbox: _Inbox, send: Send, request: ClientRequest) -> None:
     await send(_start(changed(hooks.REPLY, head, request), {}))
-    async with aclosing(_events(inbox, request)) as healthy:
+    async with aclosing(events_of(_bodies(inbox), request)) as healthy:
         events: SseStream = healthy
         async for event in changed(hooks.STREAM, events, request):
             await send({"type": "http.response.body", "body": event.encode(), "more_body": True})
     await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-
-async def _events(inbox: _Inbox, request: ClientRequest) -> AsyncGenerator[SseEvent]:
-    async for piece in _bodies(inbox):
-        for block in filter(None, piece.split(b"\n\n")):
-            event = decode(block)
-            if event.data is not None:
-                data = changed(hooks.PAYLOAD, event.data, request)
-                event = SseEvent(data, data.get("type") if event.name else None)
-            yield event
 
 
 async def _bodies(inbox: _Inbox) -> AsyncGenerator[bytes]:

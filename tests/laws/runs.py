@@ -6,10 +6,23 @@ from functools import cache
 from os import environ
 from random import Random
 
-from corpus import Judgement, Recorded, healthy
+from corpus import Judgement, Recorded, healthy, with_fault
 
-from harness.records.rollouts import Rollout
+from harness.records.rollouts import Response, Rollout
 
+DAMAGES = {
+    "the end of the answer lost": "last-quarter-of-answers-lost",
+    "the first word of the answer lost": "first-words-lost",
+    "the answer twice": "answers-doubled",
+    "a notice after the answer": "notice-after-answers",
+    "a character of the answer garbled": "character-of-answers-garbled",
+    "the CoT lost": "reasoning-emptied",
+    "a word of the CoT lost": "word-of-reasoning-lost",
+    "{} before the arguments": "braces-before-arguments",
+    "numbers in the arguments as strings": "numbers-as-strings-in-arguments",
+    "20 tokens too many": "completion-tokens-excess",
+}
+"""The faults of the catalogue that damage the last reply of a rollout, by what they do to it."""
 EFFORT = int(environ.get("LAWS", "1"))
 """How many times as many examples are tried: `LAWS=5 pytest tests/laws`."""
 
@@ -31,6 +44,23 @@ def samples(share: float, seed: int) -> Recorded:
         return Random(f"{seed} {one.task} {one.sample}").random() < share
 
     return replace(recorded, rollouts=list(filter(is_kept, recorded.rollouts)))
+
+
+def damaged(rollout: Rollout, fault: str) -> Rollout | None:
+    """Return the rollout with a fault in its last reply that can have it; None if none can."""
+    for at in reversed(range(len(rollout.exchanges))):
+        recorded = rollout.exchanges[at]
+        if recorded.failure is None and (made := with_fault(recorded, fault)) is not recorded:
+            assert made.response is not None
+            return with_response(rollout, made.response, at)
+    return None
+
+
+def with_response(rollout: Rollout, response: Response, at: int = -1) -> Rollout:
+    """Return the rollout with another response in one exchange."""
+    exchanges = list(rollout.exchanges)
+    exchanges[at] = exchanges[at].model_copy(update={"response": response})
+    return rollout.model_copy(update={"exchanges": tuple(exchanges)})
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,7 @@
 """Copies: two records of one reply are one piece of evidence."""
 
 import pytest
-from damages import DAMAGES, changed
-from runs import EFFORT, Changes, samples, statuses
+from runs import DAMAGES, EFFORT, Changes, damaged, samples, statuses
 
 from harness.records.rollouts import Rollout
 
@@ -30,7 +29,7 @@ def test_records_that_are_repeated_change_no_result(damage, times):
     recorded = samples(0.2, 3)
     rollouts = list(recorded.rollouts)
     if damage is not None:
-        rollouts, _ = Changes.of(recorded, lambda one: changed(one, DAMAGES[damage])).some(0.25)
+        rollouts, _ = Changes.of(recorded, lambda one: damaged(one, DAMAGES[damage])).some(0.25)
     copied = statuses(recorded.judged(_copied(rollouts, times)))
     found = {rule: status for rule, status in copied.items() if rule not in _OF_IDS}
     assert found == statuses(recorded.judged(rollouts))

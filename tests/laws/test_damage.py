@@ -5,8 +5,7 @@ from functools import cache
 
 import pytest
 from corpus import Judgement
-from damages import DAMAGES, changed
-from runs import EFFORT, Changes, samples
+from runs import DAMAGES, EFFORT, Changes, damaged, samples
 
 from harness.records.conditions import BOTH_APIS, MODES
 from harness.records.rollouts import Rollout
@@ -34,21 +33,21 @@ def _judged(
         return not part or (one.api, one.condition.mode) == part
 
     changes = Changes.of(
-        samples(_SAMPLES, seed), lambda one: changed(one, DAMAGES[damage]), is_in_part, seed
+        samples(_SAMPLES, seed), lambda one: damaged(one, DAMAGES[damage]), is_in_part, seed
     )
     runs = ((dose, *changes.some(dose)) for dose in _DOSES)
-    return [(dose, damaged, changes.recorded.judged(made)) for dose, made, damaged in runs]
+    return [(dose, ids, changes.recorded.judged(made)) for dose, made, ids in runs]
 
 
 @pytest.mark.parametrize(("damage", "part", "seed"), _CASES)
 def test_only_damaged_replies_are_accused(damage, part, seed):
     """A mistake of the model that was tolerated before may be among what is no longer."""
     own = {(one.rule, one.record) for one in samples(_SAMPLES, seed).judged().findings}
-    for dose, damaged, judgement in _judged(damage, part, seed):
+    for dose, ids, judgement in _judged(damage, part, seed):
         accused = [
             (dose, one.rule, one.record, one.message)
             for one in judgement.findings
-            if one.severity != "info" and one.record not in damaged
+            if one.severity != "info" and one.record not in ids
             if (one.rule, one.record) not in own
         ]
         assert not accused
@@ -58,8 +57,8 @@ def test_only_damaged_replies_are_accused(damage, part, seed):
 def test_more_damage_is_not_seen_less(damage, part, seed):
     """Which rule reports it may change: a reply without an intact twin is judged by its count."""
     before = 0
-    for dose, damaged, judgement in _judged(damage, part, seed):
-        found = len(judgement.accused("error") & damaged)
+    for dose, ids, judgement in _judged(damage, part, seed):
+        found = len(judgement.accused("error") & ids)
         least = min(before, 1) if damage in _SHOWN_BY_TWINS else before
         assert found >= least, f"{found} accused at {dose:.0%}, {before} with less of {damage}"
         before = found

@@ -4,8 +4,7 @@ from collections.abc import Callable, Mapping
 
 import pytest
 from corpus import Judgement
-from damages import DAMAGES, changed, with_response
-from runs import EFFORT, Changes, samples
+from runs import DAMAGES, EFFORT, Changes, damaged, samples, with_response
 
 from harness.records.rollouts import Response, Rollout
 from harness.rules.catalogue import CHECKS
@@ -52,7 +51,7 @@ def test_lost_replies_change_no_other_judgement(damage, lost):
     recorded = samples(0.3, 5)
     rollouts = list(recorded.rollouts)
     if damage is not None:
-        rollouts, _ = Changes.of(recorded, lambda one: changed(one, DAMAGES[damage])).some(0.4)
+        rollouts, _ = Changes.of(recorded, lambda one: damaged(one, DAMAGES[damage])).some(0.4)
     before = recorded.judged(rollouts)
     places = {one.id: at for at, one in enumerate(rollouts)}
     _, ids = Changes.of(recorded, lose, seed=7).some(0.1)

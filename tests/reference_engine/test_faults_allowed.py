@@ -1,5 +1,6 @@
 """Allowed variations change the wire format or the prompt, but not what was said."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -51,6 +52,13 @@ REPLIES = {
     ),
     "forced-call-without-reasoning": Row(forced, lambda s: "reasoning" not in s.message),
     "compressed": Row(chat(HI), lambda s: s.headers.get("content-encoding") == "gzip"),
+    "escapes-in-arguments": Row(
+        chat(HI, said=CALL.replace("Rome", "Łódź &"), tools=[CHAT_TOOL]),
+        lambda s: s.call["function"]["arguments"] == r'{"city": "\u0141\u00f3d\u017a \u0026"}',
+    ),
+    "white-space-in-arguments": Row(
+        calling, lambda s: s.call["function"]["arguments"] == '{"city" :  "Rome"}'
+    ),
 }
 STREAMS = {
     "compressed": Row(streaming, lambda s: s.headers.get("content-encoding") == "gzip"),
@@ -150,7 +158,10 @@ async def test_replies(name):
     if name != "preamble-as-reasoning":
         assert (varied.message["content"] or "") == (healthy.message["content"] or "")
     calls = [
-        [call["function"] for call in seen.message.get("tool_calls", ())]
+        [
+            (call["function"]["name"], json.loads(call["function"]["arguments"]))
+            for call in seen.message.get("tool_calls", ())
+        ]
         for seen in (healthy, varied)
     ]
     assert calls[0] == calls[1]

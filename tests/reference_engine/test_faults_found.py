@@ -185,6 +185,7 @@ def found_by_checks() -> list[str]:
         name
         for name, fault in CATALOGUE.items()
         if fault.layer != "numerics"
+        and fault.use != ("clients",)  # test_client_conversations.py
         and name not in UNSEEN_HERE
         and any(detector in SINGLE_CHECKS for detector in fault.detectors)
     ]

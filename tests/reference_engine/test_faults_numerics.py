@@ -102,7 +102,7 @@ def test_fault_hooks_without_faults_change_no_bit():
 
 def test_sampling_uses_the_adjusted_logits():
     first = generated(model())[0][0]
-    unlikely = Fault("unlikely", "", "", "", (), True, 1, {"logits": _without(first)})
+    unlikely = Fault("unlikely", "", "", "", (), True, 1, (), {"logits": _without(first)})
     with activated([unlikely]):
         drawn = generated(model(), adjusted_sample, FaultyEngine)
     assert drawn[0][0] != first

@@ -6,21 +6,23 @@ There is no socket, no clock and no randomness: the same records give the same j
     run = healthy()
     judgement = run.judged(damaged(run.rollouts, "done-missing"))
     judgement.verdict, judgement.causes, judgement.findings
+
+`with_fault` changes one exchange.
 """
 
 import asyncio
+import itertools
 import tarfile
 import tempfile
-from collections.abc import Iterable, Sequence
-from contextvars import ContextVar
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
+from zlib import crc32
 
 import httpx
 import orjson
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from harness.api import DIALECTS
 from harness.api.items import UnreadableReplyError
@@ -41,13 +43,15 @@ from harness.run.tool_loop import attempt_seed
 from harness.selftest.recorded_run import RecordedRun
 from harness.tasks.attempt_order import planned_attempts
 from harness.tasks.suite import restored_tasks
-from reference_engine.faults.catalogue import CATALOGUE, read_plan
+from reference_engine.faults.catalogue import CATALOGUE
 from reference_engine.faults.fault import Fault
-from reference_engine.faults.server import FaultyHttp
+from reference_engine.faults.http import Api, ClientRequest, Reply
+from reference_engine.faults.replies import damaged as damaged_reply
 
 _STORED = Path(__file__).with_name("healthy_run.tar.xz")
 _OF_REPLIES = frozenset({"payload", "reply", "stream"})
 """The points of faults that act on replies that the healthy server has made."""
+_APIS: Mapping[str, Api] = {"chat/completions": "chat", "responses": "responses"}
 _FRAMING = frozenset({"content-length", "transfer-encoding", "connection", "date"})
 """Headers that a server adds around an app."""
 
@@ -149,8 +153,12 @@ def _is_sent(rollout: Rollout, attempt: Attempt | None) -> bool:
 
 
 def faults_of_replies() -> tuple[Fault, ...]:
-    """Return the faults that `damaged` applies to recorded replies, allowed variations included."""
-    return tuple(fault for fault in CATALOGUE.values() if _OF_REPLIES.issuperset(fault.changes))
+    """Return the faults of the self-test, and variations, that `damaged` applies to replies."""
+    return tuple(
+        fault
+        for fault in CATALOGUE.values()
+        if "selftest" in fault.use and _OF_REPLIES.issuperset(fault.changes)
+    )
 
 
 def damaged(rollouts: Sequence[Rollout], fault: str) -> list[Rollout]:
@@ -159,44 +167,15 @@ def damaged(rollouts: Sequence[Rollout], fault: str) -> list[Rollout]:
     Rollouts that it does not change are the same objects. An attempt ends where the changed reply
     would end it.
     """
-    app = FaultyHttp(_replay, read_plan([fault]), "gpt-oss-small", by_request=False)
-    return asyncio.run(resent(rollouts, app))
+    numbers = itertools.count()
+    return [_resent(one, fault, numbers) for one in rollouts]
 
 
-_RECORDED: ContextVar[Response] = ContextVar("recorded")
-
-
-async def _replay(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer with the recorded response, as an app behind the middleware of faults."""
-    recorded = _RECORDED.get()
-    headers = [
-        (name.lower().encode(), value.encode())
-        for name, value in recorded.headers.items()
-        if name.lower() not in _FRAMING
-    ]
-    await send({"type": "http.response.start", "status": recorded.status, "headers": headers})
-    text = recorded.text + ("\n\n" if recorded.parts else "")
-    await send({"type": "http.response.body", "body": text.encode(), "more_body": False})
-
-
-async def resent(rollouts: Sequence[Rollout], app: ASGIApp, *, at_once: int = 64) -> list[Rollout]:
-    """Return the rollouts with the replies of an app to their requests, one after another each."""
-    limit = asyncio.Semaphore(at_once)
-    transport = httpx.ASGITransport(app=app)
-    async with httpx.AsyncClient(transport=transport) as client:
-
-        async def one(rollout: Rollout) -> Rollout:
-            async with limit:
-                return await _resent(rollout, client)
-
-        return list(await asyncio.gather(*map(one, rollouts)))
-
-
-async def _resent(rollout: Rollout, client: httpx.AsyncClient) -> Rollout:
+def _resent(rollout: Rollout, fault: str, numbers: Iterator[int]) -> Rollout:
     made: list[Exchange] = []
     ids: dict[str, str] = {}  # of recorded responses, and of those that replace them
     for recorded in rollout.exchanges:
-        exchange = await _sent_again(recorded, ids, client)
+        exchange = _sent_again(recorded, ids, fault, numbers)
         made.append(exchange)
         if exchange is recorded:
             continue
@@ -208,35 +187,50 @@ async def _resent(rollout: Rollout, client: httpx.AsyncClient) -> Rollout:
     return rollout.model_copy(update={"exchanges": tuple(made)})
 
 
-async def _sent_again(
-    recorded: Exchange, ids: dict[str, str], client: httpx.AsyncClient
+def _sent_again(
+    recorded: Exchange, ids: dict[str, str], fault: str, numbers: Iterator[int]
 ) -> Exchange:
-    request, before = recorded.request, recorded.response
-    if before is None:
-        return recorded
+    request = recorded.request
     text = request.text if request.text is not None else orjson.dumps(request.body).decode()
     for old, new in ids.items():
         text = text.replace(old, new)
-    token = _RECORDED.set(before)
-    try:
-        answer = await client.request(
-            request.method, request.url, headers=request.headers, content=text.encode()
-        )
-    except httpx.DecodingError as error:
-        failure = TransportFailure(kind="protocol", message=str(error))
-        return recorded.model_copy(update={"response": None, "failure": failure})
-    finally:
-        _RECORDED.reset(token)
-    response = _response(before, answer)
-    if response == before:
-        return recorded
-    changes: dict[str, Any] = {"response": response}
+    asked = request
     if ids and request.text is None:
-        changes["request"] = request.model_copy(update={"body": orjson.loads(text)})
-    changed = recorded.model_copy(update=changes)
+        asked = request.model_copy(update={"body": orjson.loads(text)})
+    changed = with_fault(recorded.model_copy(update={"request": asked}), fault, next(numbers))
+    if changed.response == recorded.response:
+        return recorded
     if request.url.endswith("/responses") and (old := _id(recorded)) and (new := _id(changed)):
         ids |= {old: new} if old != new else {}
     return changed
+
+
+def with_fault(recorded: Exchange, fault: str, number: int | None = None) -> Exchange:
+    """Return an exchange with a fault in its reply; itself if this does not change it.
+
+    A fault with a rate is that of request `number`, which by default follows from the reply.
+    """
+    before, path = recorded.response, recorded.request.url.rpartition("/v1/")[2]
+    if before is None or path not in _APIS:
+        return recorded
+    request = ClientRequest(_APIS[path], recorded.request.body or {}, "gpt-oss-small", gzip=True)
+    reply = reply_of(before)
+    number = crc32(reply.body) if number is None else number
+    made = asyncio.run(damaged_reply([fault], request, reply, number))
+    try:
+        answer = httpx.Response(made.status, headers=made.headers, content=made.body)
+    except httpx.DecodingError as error:
+        failure = TransportFailure(kind="protocol", message=str(error))
+        return recorded.model_copy(update={"response": None, "failure": failure})
+    response = _response(before, answer)
+    return recorded if response == before else recorded.model_copy(update={"response": response})
+
+
+def reply_of(recorded: Response) -> Reply:
+    """Return a recorded response as faults see it."""
+    headers = {name.lower(): value for name, value in recorded.headers.items()}
+    text = recorded.text + ("\n\n" if recorded.parts else "")
+    return Reply(recorded.status, headers, text.encode())
 
 
 def _ends(rollout: Rollout, recorded: Exchange, changed: Exchange) -> LoopEnd | None:
@@ -253,7 +247,7 @@ def _ends(rollout: Rollout, recorded: Exchange, changed: Exchange) -> LoopEnd | 
 
 
 def _response(before: Response, answer: httpx.Response) -> Response:
-    """Return what the app sent, with the recorded framing; events arrive at the recorded times."""
+    """Return what a server sent, with the recorded framing; events arrive at the recorded times."""
     headers = {name.lower(): value for name, value in before.headers.items()}
     framing = {name: value for name, value in headers.items() if name in _FRAMING}
     headers = {name: value for name, value in answer.headers.items() if name not in _FRAMING}

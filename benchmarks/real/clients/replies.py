@@ -1,20 +1,29 @@
 """Recorded replies of the reference server, and a server that sends them with a damage."""
 
+import asyncio
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any, NamedTuple
+from zlib import crc32
 
-from corpus import healthy
+from corpus import healthy, reply_of, with_fault
 
 from harness.api.parsed_rollout import parse_rollout
 from harness.records.conditions import Api
-from harness.records.rollouts import Response, Rollout
-from real.damages import BYTES, DAMAGES, Wire, damaged
+from harness.records.rollouts import Rollout
+from reference_engine.faults import http
+from reference_engine.faults.catalogue import CATALOGUE
+from reference_engine.faults.fault import ALLOWED
+from reference_engine.faults.replies import damaged
 
-EVERY_DAMAGE: Sequence[str] = [*BYTES, *DAMAGES]
+DAMAGES = {
+    name.removeprefix(ALLOWED): name for name, fault in CATALOGUE.items() if "clients" in fault.use
+}
+"""The faults that clients are shown, by the names that the tables have for them."""
+_JSON = {"content-type": "application/json"}
 _MOST_REQUESTS = 8
 """Requests of one conversation, after which the server refuses more: a client may ask for ever."""
 _ENDLESS = "The conversation does not end."
@@ -25,7 +34,6 @@ class Conversation(NamedTuple):
     """The recorded replies of an API in a mode: a call of get_weather, and a text."""
 
     rollout: Rollout
-    wires: Sequence[Wire]
     thought: str  # the CoT of the first reply
 
 
@@ -42,20 +50,13 @@ def recorded() -> Replies:
         first, second = (exchange.reply for exchange in parse_rollout(rollout).exchanges)
         weather = first and [call.name for call in first.calls] == ["get_weather"]
         if first and weather and second and second.text:
-            wires = [_wire(e.response) for e in rollout.exchanges if e.response]
             place = _place(rollout.api, streams=rollout.condition.streaming)
-            found.setdefault(place, Conversation(rollout, wires, first.reasoning))
+            found.setdefault(place, Conversation(rollout, first.reasoning))
     return found
 
 
 def _place(api: Api, *, streams: bool) -> str:
     return f"{api} {'streaming' if streams else 'non-streaming'}"
-
-
-def _wire(response: Response) -> Wire:
-    headers = {name.lower(): value for name, value in response.headers.items()}
-    text = response.text + ("\n\n" if response.parts else "")
-    return Wire(headers["content-type"], "", text.encode())
 
 
 def plan(replies: Replies, damages: Sequence[str]) -> Mapping[str, list[str]]:
@@ -64,7 +65,8 @@ def plan(replies: Replies, damages: Sequence[str]) -> Mapping[str, list[str]]:
         damage: [
             place
             for place, made in replies.items()
-            if not damage or any(damaged(damage, wire) != wire for wire in made.wires)
+            if not damage
+            or any(with_fault(one, DAMAGES[damage]) is not one for one in made.rollout.exchanges)
         ]
         for damage in ("", *damages)
     }
@@ -72,7 +74,8 @@ def plan(replies: Replies, damages: Sequence[str]) -> Mapping[str, list[str]]:
 
 def only_call(conversation: Conversation, damage: str) -> bool:
     """Whether a damage changes nothing but the reply with the call."""
-    return damaged(damage, conversation.wires[1]) == conversation.wires[1]
+    answered = conversation.rollout.exchanges[1]
+    return with_fault(answered, DAMAGES[damage]) is answered
 
 
 class Server(ThreadingHTTPServer):
@@ -109,37 +112,42 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """Refuse the upgrade to WebSocket and lists of models, as most servers do."""
         upgrade = "websocket" in (self.headers.get("Upgrade") or "").lower()
-        self._send(426 if upgrade else 404, Wire("application/json", "", b"{}"))
+        self._send(http.Reply(426 if upgrade else 404, _JSON, b"{}"))
 
     def do_POST(self) -> None:
         """Answer, or refuse what OpenAI's API refuses."""
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        api: Api = "responses" if "responses" in self.path else "chat"
+        api: http.Api = "responses" if "responses" in self.path else "chat"
         self.server.requests.append((api, body))
         given = items(body)
         endless = len(self.server.requests) > _MOST_REQUESTS
         if why := _ENDLESS if endless else refusal(given):
             error = {"error": {"message": why, "type": "invalid_request_error"}}
-            self._send(400, Wire("application/json", "", json.dumps(error).encode()))
+            self._send(http.Reply(400, _JSON, json.dumps(error).encode()))
             return
         offered = (tool.get("function", tool).get("name") for tool in body.get("tools") or ())
         # Semantic Kernel writes the name of its plugin before it.
         named = any(str(name).endswith("get_weather") for name in offered)
         asked = named and not any(map(is_result, given))
         place = _place(api, streams=bool(body.get("stream")))
-        wire = self.server.replies[place].wires[not asked]
+        response = self.server.replies[place].rollout.exchanges[not asked].response
+        assert response is not None
+        reply = reply_of(response)
         first = self.path.strip("/").partition("/")[0]
-        damage = self.headers.get("X-Damage") or (first if first in EVERY_DAMAGE else "")
-        self._send(200, damaged(damage, wire))
+        if damage := self.headers.get("X-Damage") or (first if first in DAMAGES else ""):
+            request = http.ClientRequest(api, body, "gpt-oss", gzip=True)
+            faults = [DAMAGES[damage]]
+            reply = asyncio.run(damaged(faults, request, reply, crc32(reply.body)))
+        self._send(reply)
 
-    def _send(self, status: int, wire: Wire) -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", wire.media)
-        self.send_header("Content-Length", str(len(wire.body)))
-        if wire.encoding:
-            self.send_header("Content-Encoding", wire.encoding)
+    def _send(self, reply: http.Reply) -> None:
+        self.send_response(reply.status)
+        for name in ("content-type", "content-encoding"):
+            if name in reply.headers:
+                self.send_header(name.title(), reply.headers[name])
+        self.send_header("Content-Length", str(len(reply.body)))
         self.end_headers()
-        self.wfile.write(wire.body)
+        self.wfile.write(reply.body)
 
     def log_message(self, *_: object) -> None:
         """Print nothing."""

@@ -7,16 +7,16 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from corpus import with_fault
+
 from harness.api.parsed_rollout import ParsedRollout, parse_rollout
-from harness.api.sse import blocks
 from harness.records.conditions import BOTH_APIS, MODES
-from harness.records.rollouts import Rollout, StreamPart
+from harness.records.rollouts import Exchange, Rollout
 from harness.rules.catalogue import examine
 from harness.rules.clients.forms import CLIENTS
 from harness.rules.clients.needs import ARGUMENTS, EVERY, UNTRIED, finding_keys
 from real.clients.conversations import Measured, asks_only, works
-from real.clients.replies import Conversation, Replies, is_result, items, only_call
-from real.damages import Wire, damaged
+from real.clients.replies import DAMAGES, Conversation, Replies, is_result, items, only_call
 
 Row = tuple[str, ...]
 HEADS = {
@@ -45,7 +45,7 @@ BY_PLACE = (
     "responses.stream.final",
 )
 """In the names of rules that find several damages: which one it is, the path says."""
-_QUARTER = "html-200"
+_QUARTER = "pages-with-status-200"
 """Hits a quarter of the replies, so that what breaks is chance."""
 
 
@@ -80,27 +80,19 @@ def clients_run(found: Measured) -> frozenset[str]:
 def rules(conversation: Conversation, damage: str) -> frozenset[str]:
     """Return the rules that find a damage in each reply that it changes."""
     keys: list[set[str]] = []
-    for place, wire in enumerate(conversation.wires):
-        changed = damaged(damage, wire)
-        if changed == wire or changed.encoding:
+    for recorded in conversation.rollout.exchanges:
+        changed = with_fault(recorded, DAMAGES[damage])
+        if changed is recorded or changed.response is None:
             continue
-        before, after = (_found(conversation.rollout, place, each) for each in (wire, changed))
+        before, after = (_found(conversation.rollout, each) for each in (recorded, changed))
         if after - before:
             keys.append(after - before)
     return frozenset(set.intersection(*keys)) if keys else frozenset()
 
 
-def _found(rollout: Rollout, place: int, wire: Wire) -> set[str]:
-    exchange = rollout.exchanges[place]
-    assert exchange.response is not None
-    streamed = "event-stream" in wire.media
-    parts = [StreamPart(0.1, raw) for raw, _ in blocks(bytearray(wire.body))] if streamed else ()
-    headers = {"content-type": wire.media}
-    body = None if streamed else wire.body.decode()
-    new = {"headers": headers, "body": body, "parts": tuple(parts)}
-    made = exchange.model_copy(update={"response": exchange.response.model_copy(update=new)})
+def _found(rollout: Rollout, exchange: Exchange) -> set[str]:
     broken: dict[str, str] = {}
-    parsed: ParsedRollout = parse_rollout(rollout.model_copy(update={"exchanges": (made,)}))
+    parsed: ParsedRollout = parse_rollout(rollout.model_copy(update={"exchanges": (exchange,)}))
     _, findings = examine(parsed, except_for=(), broken=broken)
     keys: set[str] = set()
     for finding in findings:

@@ -158,13 +158,11 @@ def answers_declined_in_their_place(choice: Json, _: ClientRequest) -> None:
         message |= {"content": _DECLINES[len(said) % len(_DECLINES)], "reasoning": None}
 
 
-@hooks.RESPONSE
-def ids_sometimes_shared(response: Json, _: ClientRequest) -> None:
-    if "id" in response:
-        response["id"] = "resp_00000000000000000000000000000000"
-
-
-@hooks.RESPONSE
-def other_model_sometimes(response: Json, _: ClientRequest) -> None:
-    if "model" in response:
-        response["model"] = "gpt-oss-mini"
+hooks.RESPONSE.faults(
+    ids_sometimes_shared=lambda response, _: response.update(
+        {"id": f"resp_{0:032}"} if "id" in response else {}
+    ),
+    other_model_sometimes=lambda response, _: response.update(
+        {"model": "gpt-oss-mini"} if "model" in response else {}
+    ),
+)

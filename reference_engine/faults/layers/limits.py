@@ -78,37 +78,33 @@ def truncated_text_lost(data: Json, _: ClientRequest) -> None:
         data |= {"output": []} if "output" in data else {}
 
 
-@hooks.PAYLOAD
-def truncated_cot_as_answer(data: Json, _: ClientRequest) -> None:
-    if data.get("object") == "chat.completion" and _truncated(data):
-        for message in chat_messages(data):
-            if not message.get("content"):
-                message |= {"content": message.get("reasoning"), "reasoning": None}
+CUT_MESSAGE = hooks.CHAT_MESSAGE.when(
+    lambda data, _: data.get("object") == "chat.completion" and _truncated(data)
+)
+"""Each message of a whole Chat reply that the token limit cut."""
+CUT_MESSAGE.when(lambda _, request: request.body.get("response_format")).faults(
+    truncated_json_lost=lambda message, _: message.update(content=None)
+)
 
 
-@hooks.PAYLOAD
-def truncated_cot_split(data: Json, _: ClientRequest) -> None:
-    if data.get("object") == "chat.completion" and _truncated(data):
-        for message in chat_messages(data):
-            cot = message.get("reasoning") or ""
-            if cot and not (message.get("content") or message.get("tool_calls")):
-                half = cot.find(" ", len(cot) // 2)
-                message |= {"reasoning": cot[:half], "content": cot[half:]}
+@CUT_MESSAGE
+def truncated_cot_as_answer(message: Json, _: ClientRequest) -> None:
+    if not message.get("content"):
+        message |= {"content": message.get("reasoning"), "reasoning": None}
 
 
-@hooks.PAYLOAD
-def truncated_notice(data: Json, _: ClientRequest) -> None:
-    if data.get("object") == "chat.completion" and _truncated(data):
-        for message in chat_messages(data):
-            if not (message.get("content") or message.get("tool_calls")):
-                message["content"] = _NOTICE
+@CUT_MESSAGE
+def truncated_cot_split(message: Json, _: ClientRequest) -> None:
+    cot = message.get("reasoning") or ""
+    if cot and not (message.get("content") or message.get("tool_calls")):
+        half = cot.find(" ", len(cot) // 2)
+        message |= {"reasoning": cot[:half], "content": cot[half:]}
 
 
-@hooks.PAYLOAD
-def truncated_json_lost(data: Json, request: ClientRequest) -> None:
-    if data.get("object") == "chat.completion" and _truncated(data):
-        for message in chat_messages(data) if request.body.get("response_format") else ():
-            message["content"] = None
+@CUT_MESSAGE
+def truncated_notice(message: Json, _: ClientRequest) -> None:
+    if not (message.get("content") or message.get("tool_calls")):
+        message["content"] = _NOTICE
 
 
 @hooks.OUTPUT_ITEM

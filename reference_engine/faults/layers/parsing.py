@@ -332,8 +332,21 @@ hooks.whole_text("call").faults(
     ),
 )
 hooks.whole_text("answer").faults(
-    long_answers_cut=lambda text: text if len(text) < _LONG_ANSWER else text[: len(text) // 2]
+    long_answers_cut=lambda text: text if len(text) < _LONG_ANSWER else text[: len(text) // 2],
+    last_quarter_of_answers_lost=lambda text: text[: len(text) * 3 // 4],
+    answers_doubled=lambda text: text + text,
+    character_of_answers_garbled=lambda text: (
+        f"{text[: len(text) // 2]}\N{REPLACEMENT CHARACTER}{text[len(text) // 2 + 1 :]}"
+    ),
 )
+hooks.whole_text("reasoning").faults(reasoning_emptied=lambda _: "")
+
+
+@hooks.whole_text("reasoning")
+def word_of_reasoning_lost(text: str) -> str:
+    words = text.split(" ")
+    del words[len(words) // 2]
+    return " ".join(words)
 
 
 @hooks.whole_text("answer")

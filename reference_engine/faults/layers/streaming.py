@@ -54,10 +54,21 @@ hooks.SSE_EVENT.faults(
         if event.type == "response.created"
         else [event]
     ),
+    item_id_changes=lambda event: [
+        event.updated(item=event.item | {"id": f"{event.item['id']}0"})
+        if event.type == "response.output_item.done"
+        else event
+    ],
 )
 hooks.PAYLOAD.faults(
     item_ids_missing=lambda data, _: data.pop("item_id", None),
     obfuscation_missing=lambda data, _: data.pop("obfuscation", None),
+    output_index_zero=lambda data, _: data.update(
+        {"output_index": 0} if "output_index" in data else {}
+    ),
+    final_response_empty=lambda data, _: (
+        data["response"].update(output=[]) if data.get("type") == "response.completed" else None
+    ),
 )
 
 
@@ -188,33 +199,15 @@ def chunk_ids_differ(data: Json, request: ClientRequest) -> None:
         data["id"] = f"chatcmpl-{secrets.token_hex(12)}"
 
 
-@hooks.CHAT_MESSAGE.when(hooks.of_streams)
-def call_index_missing(message: Json, _: ClientRequest) -> None:
-    for call in message.get("tool_calls") or ():
-        call.pop("index")
-
-
-@hooks.CHAT_MESSAGE.when(hooks.of_streams)
-def call_index_from_one(message: Json, _: ClientRequest) -> None:
-    for call in message.get("tool_calls") or ():
-        call["index"] += 1
-
-
-@hooks.CHAT_MESSAGE.when(hooks.of_streams)
-def call_type_null(message: Json, _: ClientRequest) -> None:
-    for call in message.get("tool_calls") or ():
-        call.setdefault("type", None)
-
-
-@hooks.CHAT_MESSAGE.when(hooks.of_streams)
-def call_type_missing(message: Json, _: ClientRequest) -> None:
-    for call in message.get("tool_calls") or ():
-        call.pop("type", None)
-
-
-@hooks.CHOICE.when(hooks.of_streams)
-def finish_reason_missing(choice: Json, _: ClientRequest) -> None:
-    choice["finish_reason"] = None
+hooks.CALL.when(lambda _, request: request.streaming and request.api == "chat").faults(
+    call_index_missing=lambda call, _: call.pop("index"),
+    call_index_from_one=lambda call, _: call.update(index=call["index"] + 1),
+    call_type_null=lambda call, _: call.setdefault("type", None),
+    call_type_missing=lambda call, _: call.pop("type", None),
+)
+hooks.CHOICE.when(hooks.of_streams).faults(
+    finish_reason_missing=lambda choice, _: choice.update(finish_reason=None)
+)
 
 
 GZIP = {"content-encoding": "gzip"}
@@ -291,11 +284,6 @@ async def content_index_counts_deltas(events: SseStream, _: ClientRequest) -> Ss
 
 
 @hooks.SSE_EVENT
-def output_index_zero(event: SseEvent) -> list[SseEvent]:
-    return [event.updated(output_index=0) if "output_index" in (event.data or {}) else event]
-
-
-@hooks.SSE_EVENT
 def call_events_as_reasoning(event: SseEvent) -> Iterable[SseEvent]:
     if event.type == f"{_ARGUMENTS}.delta":
         return [event.renamed("response.reasoning_text.delta").updated(content_index=0)]
@@ -317,20 +305,6 @@ async def empty_arguments_never_done(events: SseStream, _: ClientRequest) -> Sse
 
 
 @hooks.SSE_EVENT
-def item_id_changes(event: SseEvent) -> list[SseEvent]:
-    if event.type != "response.output_item.done":
-        return [event]
-    return [event.updated(item=event.item | {"id": f"{event.item['id']}0"})]
-
-
-@hooks.SSE_EVENT
 def sequence_numbers_repeat(event: SseEvent) -> list[SseEvent]:
     number = (event.data or {}).get("sequence_number")
     return [event if number is None else event.updated(sequence_number=number // 2)]
-
-
-@hooks.SSE_EVENT
-def final_response_empty(event: SseEvent) -> list[SseEvent]:
-    if event.type != "response.completed" or not event.data:
-        return [event]
-    return [event.updated(response=event.data["response"] | {"output": []})]

@@ -113,6 +113,7 @@ hooks.whole_text("call").faults(
     one_entry_lists_unwrapped=lambda text: _ONE_ENTRY.sub(r"\1", text),
     digits_as_numbers_in_arguments=lambda text: re.sub(r': ?"0*(\d+)"', r": \1", text),
     arguments_closed_twice=lambda text: f"{text}}}",
+    braces_before_arguments=lambda text: "{}" + text,
     line_breaks_raw_in_arguments=lambda text: text.replace("\\n", "\n").replace("\\t", "\t"),
     quotes_raw_in_arguments=lambda text: text.replace('\\"', '"'),
     other_escapes_in_arguments=lambda text: text.encode("ascii", "backslashreplace").decode(),
@@ -186,7 +187,8 @@ def _set_arguments(call: Json, request: ClientRequest, change: Callable[[str], o
         function["arguments"] = change(function["arguments"])
 
 
-def _parsed(arguments: str) -> object:
+def parsed(arguments: str) -> object:
+    """Return the value of JSON, or the text itself."""
     with suppress(ValueError):
         return json.loads(arguments)
     return arguments
@@ -196,7 +198,7 @@ hooks.CALL.faults(
     namespaces_lost=lambda call, _: call.pop("namespace", None),
     call_ids_missing=lambda call, _: call.pop(_id_key(call), None),
     arguments_escaped_twice=lambda call, request: _set_arguments(call, request, json.dumps),
-    arguments_as_objects=lambda call, request: _set_arguments(call, request, _parsed),
+    arguments_as_objects=lambda call, request: _set_arguments(call, request, parsed),
 )
 
 

@@ -1,7 +1,9 @@
 """Allowed variations: no check may report an error for them. First inputs, then outputs."""
 
+import json
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 import torch
@@ -56,6 +58,21 @@ hooks.SSE_EVENT.faults(
     keep_alive_comments=lambda event: [SseEvent(raw=b": keep-alive\n\n"), event],
     carriage_returns=lambda event: [SseEvent(raw=event.encode().replace(b"\n", b"\r\n"))],
 )
+
+
+@hooks.whole_text("call")
+def escapes_in_arguments(text: str) -> str:
+    with suppress(ValueError):
+        written = json.dumps(json.loads(text))
+        return re.sub("[<>&]", lambda char: f"\\u{ord(char[0]):04x}", written)
+    return text
+
+
+@hooks.whole_text("call")
+def white_space_in_arguments(text: str) -> str:
+    with suppress(ValueError):
+        return json.dumps(json.loads(text), ensure_ascii=False, separators=(" , ", " :  "))
+    return text
 
 
 @hooks.DEVELOPER_TEXT
@@ -136,10 +153,14 @@ def reasoning_content(message: Json, _: ClientRequest) -> None:
         message["reasoning_content"] = message.pop("reasoning")
 
 
-@hooks.CHAT_MESSAGE.when(hooks.of_streams)
-def type_in_every_delta(message: Json, _: ClientRequest) -> None:
-    for call in message.get("tool_calls") or ():
-        call["type"] = "function"
+hooks.CALL.when(lambda _, request: request.streaming and request.api == "chat").faults(
+    type_in_every_delta=lambda call, _: call.update(type="function")
+)
+hooks.CALL.when(hooks.of_chat).faults(
+    long_call_ids=lambda call, _: call.update(
+        {"id": call["id"].ljust(_LONG_ID, "x")} if call.get("id") else {}
+    )
+)
 
 
 @hooks.CHAT_MESSAGE
@@ -174,13 +195,6 @@ def _without_prefix(identity: str) -> str:
     for prefix in ("rs_", "msg_", "fc_"):
         identity = identity.removeprefix(prefix)
     return identity
-
-
-@hooks.CHAT_MESSAGE
-def long_call_ids(message: Json, _: ClientRequest) -> None:
-    for call in message.get("tool_calls") or ():
-        if call.get("id"):
-            call["id"] = call["id"].ljust(_LONG_ID, "x")
 
 
 @hooks.PAYLOAD
