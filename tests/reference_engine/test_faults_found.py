@@ -95,6 +95,7 @@ UNSEEN_HERE = {
     "structured-answers-in-ascii",
     "chat-reasoning-refused",
     "max-tokens-refused",
+    "streams-by-default",
     "prompt-cut-at-the-front",
     "custom-calls-as-functions",
     "alternatives-named-as-sampled",

@@ -222,6 +222,9 @@ def test_every_fault_has_a_row_or_is_found_in_single_replies():
         "prompt-tokens-summed-over-turns",
         "prompt-tokens-rounded",
         "prompts-of-streams-estimated",
+        # The judged cases have these (benchmarks/judgements.json).
+        *("upstream-failures-as-refusals", "prompt-tokens-without-cached"),
+        "alternatives-named-as-sampled",
         *(layers & {*found_by_checks()}),
     }
     assert rows == layers
