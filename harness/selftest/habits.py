@@ -1,7 +1,8 @@
 """Habits of a correct server's model: how it writes what it could have written otherwise.
 
-`documented` says where a habit of gpt-oss is reported and how frequent it is; a share without a
-report is "no figure known".
+They change what the model wrote, as tokens that a correct server then serves; what damages a reply
+is a fault of the catalogue. `documented` says where a habit of gpt-oss is reported and how frequent
+it is; a share without a report is "no figure known".
 """
 
 import html
