@@ -36,7 +36,7 @@ from pydantic import TypeAdapter  # noqa: E402
 
 from harness.records.rollouts import Rollout  # noqa: E402
 from harness.rules.catalogue import RULES  # noqa: E402
-from harness.selftest.habits import MIXTURES, Habit  # noqa: E402
+from harness.selftest.habits import MIXTURES, ModelHabit  # noqa: E402
 from harness.selftest.styles import HealthyReplies, Style, styled  # noqa: E402
 from harness.tasks.attempt_order import planned_attempts  # noqa: E402
 from reference_engine.faults.catalogue import CATALOGUE  # noqa: E402
@@ -47,7 +47,7 @@ PACKAGES = ("harness.rules", "harness.verdict")
 _FACTORS = {"doubled": 2, "halved": 0.5}  # of constants
 _KINDS = ("functions", *_FACTORS, "rules")
 _EMPTY = {bool: "False", int: "0", float: "0.0", str: '""', None: "None", type(None): "None"}
-_AS_WRITTEN = Style({Habit("none", lambda written, _: written.completion): 1.0})
+_AS_WRITTEN = Style({ModelHabit("none", lambda written, _: written.completion): 1.0})
 """Each reply is served again, with the tokens that the model wrote."""
 _CHANGED = TypeAdapter(dict[str, Rollout])
 _TRACED: dict[int, Callable[..., Any]] = {}

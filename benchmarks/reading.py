@@ -5,7 +5,8 @@
 Prints the statements of the product and of the tests (nodes of the syntax tree, which no formatter
 changes); the functions of the account that decide what is enough to accuse; named numbers of the
 rules and the verdict; private functions that are used once and have at most three statements; files
-of the product below a hundred lines; and tests that assert a sentence of four words or more.
+of the product below a hundred lines; classes that share a name within a package; and tests that
+assert a sentence of four words or more.
 `--list` prints the places of one count, as `PATH:LINE name`.
 Exits with 1 if a count is above the one in `reading.json`. `--write` stores the counts that fell;
 one that rose is stored only with a reason, which the file keeps.
@@ -116,6 +117,17 @@ def sentences() -> Iterator[Place]:
                     yield path, test.lineno, test.name
 
 
+def namesakes() -> Iterator[Place]:
+    """Classes with the name of an earlier one in the same package of the product."""
+    for package in PRODUCT:
+        seen = set[str]()
+        for path, tree in _trees(package):
+            for node in tree.body:
+                if isinstance(node, ast.ClassDef) and node.name in seen:
+                    yield path, node.lineno, node.name
+                seen |= {node.name} if isinstance(node, ast.ClassDef) else set()
+
+
 COUNTS: Mapping[str, tuple[str, Callable[[], Iterator[Place]]]] = {
     "product": ("statements of the product", partial(statements, *PRODUCT)),
     "tests": ("statements of the tests", partial(statements, "tests")),
@@ -123,6 +135,7 @@ COUNTS: Mapping[str, tuple[str, Callable[[], Iterator[Place]]]] = {
     "numbers": ("named numbers in rules and verdict", numbers),
     "functions": ("private functions used once with at most 3 statements", short_functions),
     "files": ("files of the product below 100 lines", short_files),
+    "names": ("classes with the name of another one in their package", namesakes),
     "sentences": ("tests that assert a sentence of four words or more", sentences),
 }
 

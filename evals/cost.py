@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import orjson
 
 from evals.grading.graded_eval import GradedEval
-from evals.grading.requests import Answer, grading_tasks
+from evals.grading.requests import FinalAnswer, grading_tasks
 from evals.task import EvalTask
 from harness.providers.entries import CHARACTERS_PER_TOKEN, Provider
 from harness.records.record import Record
@@ -181,7 +181,7 @@ def _grading(task: EvalTask) -> _Amount:
         return _Amount()
     total = _Amount()
     for request in grading_tasks(
-        test, (Answer(question, question, "") for question in task.question_ids)
+        test, (FinalAnswer(question, question, "") for question in task.question_ids)
     ):
         characters = sum(len(message.text) for message in request.messages)
         given = characters / CHARACTERS_PER_TOKEN + ANSWER_TOKENS

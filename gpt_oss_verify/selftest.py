@@ -12,9 +12,9 @@ from harness.run.sampling import run_until_stopped
 from harness.selftest import selftest_run as run
 from harness.selftest.faults import catalogue
 from harness.selftest.faults import chosen as chosen_faults
-from harness.selftest.matrix import Matrix, Row
+from harness.selftest.matrix import FaultRow, Matrix
 from harness.selftest.stages import of_laws, of_styles
-from harness.selftest.styles import Server
+from harness.selftest.styles import StyledServer
 from reports import selftest as report
 from reports.text import counted
 
@@ -62,7 +62,7 @@ def selftest(
     try:
         with (folder / _ROWS).open("a", encoding="utf-8") as file:
 
-            def record(row: Row) -> None:
+            def record(row: FaultRow) -> None:
                 file.write(row.model_dump_json() + "\n")
                 file.flush()
                 done.add(row.fault.name)
@@ -80,7 +80,7 @@ def selftest(
     return EXIT_PASS if matrix.passed else EXIT_FAIL
 
 
-def _server(max_context: int) -> Server:
+def _server(max_context: int) -> StyledServer:
     from reference_engine.prescribed import PrescribedServer
 
     return PrescribedServer(max_context)
@@ -109,11 +109,11 @@ def _write(matrix: Matrix, folder: Path) -> None:
         run_folder.write_text(path, text)
 
 
-def _finished(path: Path, repeat: int) -> dict[str, Row]:
+def _finished(path: Path, repeat: int) -> dict[str, FaultRow]:
     """Return the rows of an interrupted self-test by fault. Raises ConfigurationError."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-        rows = [Row.model_validate_json(line) for line in lines if line.endswith("\n")]
+        rows = [FaultRow.model_validate_json(line) for line in lines if line.endswith("\n")]
     except (OSError, ValueError):
         raise ConfigurationError(
             f"--resume needs the folder of a self-test; {path} cannot be read."

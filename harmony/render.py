@@ -174,7 +174,7 @@ def message_tokens(item: ConversationItem, content_type: str = "") -> list[int]:
 
 
 @dataclass(frozen=True)
-class _Header:
+class _RenderedHeader:
     author: str
     channel: str = ""
     recipient: str = ""
@@ -182,27 +182,27 @@ class _Header:
     end: int = END
 
 
-def _header(item: ConversationItem) -> _Header:
+def _header(item: ConversationItem) -> _RenderedHeader:
     match item:
         case Developer():
-            return _Header("developer")
+            return _RenderedHeader("developer")
         case User():
-            return _Header("user")
+            return _RenderedHeader("user")
         case Reasoning():
-            return _Header("assistant", "analysis")
+            return _RenderedHeader("assistant", "analysis")
         case Preamble():
-            return _Header("assistant", "commentary")
+            return _RenderedHeader("assistant", "commentary")
         case Answer():
-            return _Header("assistant", "final")
+            return _RenderedHeader("assistant", "final")
         case Call(name):
             recipient = f"functions.{name}"
-            return _Header("assistant", "commentary", recipient, CONTENT_TYPES[-1], CALL)
+            return _RenderedHeader("assistant", "commentary", recipient, CONTENT_TYPES[-1], CALL)
         case Result(name):
-            return _Header(f"functions.{name}", "commentary", "assistant")
+            return _RenderedHeader(f"functions.{name}", "commentary", "assistant")
         case BuiltinCall(name):
-            return _Header("assistant", "analysis", name, "code", CALL)
+            return _RenderedHeader("assistant", "analysis", name, "code", CALL)
         case BuiltinResult(name):
-            return _Header(name, "analysis", "assistant")
+            return _RenderedHeader(name, "analysis", "assistant")
 
 
 def _message_tokens(

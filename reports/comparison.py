@@ -19,11 +19,11 @@ from harness.compare.comparison_types import (
     ChangedCase,
     Changes,
     CheckChange,
+    ComparedEntry,
+    ComparedRow,
     Comparison,
-    Entry,
     EntryKind,
     Measured,
-    Row,
     Unit,
 )
 from harness.compare.differing_settings import SettingChange
@@ -59,25 +59,25 @@ Statuses = Mapping[str, Sequence[RuleStatus | None]]  # of each check, by column
 # The parts that all formats share.
 
 
-def heading(row: Row) -> str:
+def heading(row: ComparedRow) -> str:
     """Return the heading of a row on the page: its section, and its condition if it has one."""
     if row.unit == "status":
         return f"{CHECKS}{short_title(row.section.removeprefix(CHECKS))}"
     return row.section if row.group is None else f"{row.section}, {row.group}"
 
 
-def label(row: Row) -> str:
+def label(row: ComparedRow) -> str:
     """Return the name of a row with its unit; of a part of a check, with its API or mode."""
     part = f", {row.group}" if row.unit == "status" and row.group else ""
     return f"{row.name}{part}{_SUFFIXES.get(row.unit, '')}"
 
 
-def measure_of(row: Row) -> str:
+def measure_of(row: ComparedRow) -> str:
     """Return the name of a measure with its condition: `chat · streaming pass@1`."""
     return row.name if row.group is None else f"{row.group} {row.name}"
 
 
-def value(row: Row, cell: Measured | None) -> str:
+def value(row: ComparedRow, cell: Measured | None) -> str:
     """Return the value of a row in one column: `97.8 (94–100)`, `✕ 3 of 40`, `PASS`."""
     if cell is None:
         return NOTHING
@@ -102,23 +102,23 @@ def share(measured: Measured) -> str:
     return estimate(Estimate(value=measured.value, low=measured.low, high=measured.high))
 
 
-def seen(row: Row, index: int) -> Seen:
+def seen(row: ComparedRow, index: int) -> Seen:
     """Return whether a column is better or worse than the reference in a row."""
     difference = row.differences[index]
     return "none" if difference is None else difference.seen
 
 
-def notable(row: Row) -> bool:
+def notable(row: ComparedRow) -> bool:
     """Return whether columns differ, or a check fails in a column, tested in others or not."""
     return row.differs or any(cell is not None and cell.status == "failed" for cell in row.cells)
 
 
-def tested_rows(comparison: Comparison) -> list[Row]:
+def tested_rows(comparison: Comparison) -> list[ComparedRow]:
     """Return the rows of pass rates and scores that were tested."""
     return [row for row in comparison.rows if row.unit != "status" and any(row.differences)]
 
 
-def entry_line(entry: Entry, folder: Path) -> str:
+def entry_line(entry: ComparedEntry, folder: Path) -> str:
     """Return a description of a column: tasks, model, time, and its path relative to a folder."""
     what = ", ".join(entry.tasks).replace("_", " ") if entry.kind == "run" else entry.kind
     shown = [what, entry.model, moment(entry.started_at or "")]
@@ -203,7 +203,7 @@ def stamp(comparison: Comparison) -> str:
     return "⇄ No worsening beyond chance"
 
 
-def badge(comparison: Comparison, entry: Entry) -> tuple[str, Decision] | None:
+def badge(comparison: Comparison, entry: ComparedEntry) -> tuple[str, Decision] | None:
     """Return the verdict of a run, or WORSE for a log or a baseline that is worse, and its look."""
     if entry.decision is not None:
         return verdict_name(entry.decision), entry.decision
@@ -416,7 +416,7 @@ def sections(comparison: Comparison, *, most_checks: int) -> Iterator[Section]:
     yield Section("How differences are tested", notes=(how_tested(comparison),))
 
 
-def _table_row(row: Row, indent: str = "") -> model.Row:
+def _table_row(row: ComparedRow, indent: str = "") -> model.Row:
     """Return a row; a value is marked if it is better or worse than that of the reference."""
     cells = []
     for index, cell in enumerate(row.cells):
@@ -468,7 +468,7 @@ def _mark(note: str) -> Seen:
     return next((seen for seen, mark in MARKS.items() if mark and note.startswith(mark)), "none")
 
 
-def _notes(entry: Entry) -> Iterator[str]:
+def _notes(entry: ComparedEntry) -> Iterator[str]:
     if entry.differs:
         yield f"Settings differ: {changes(entry.differs)}"
     yield from entry.notes

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from harness.selftest.matrix import Matrix, Row, RowStatus
+from harness.selftest.matrix import FaultRow, Matrix, RowStatus
 from harness.text import percentage
 from reports import markup
 from reports.html.page import render_template
@@ -98,7 +98,7 @@ def _origin(matrix: Matrix) -> str:
     )
 
 
-def _cells(row: Row) -> tuple[str, ...]:
+def _cells(row: FaultRow) -> tuple[str, ...]:
     shown = [detection for detection in row.detections if detection.expected] or row.detections[:2]
     found = ", ".join(f"{detection.id} ({detection.severity})" for detection in shown)
     if more := len(row.detections) - len(shown):

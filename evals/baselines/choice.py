@@ -13,7 +13,7 @@ from evals.baselines.published import (
     published_scores,
 )
 from harness.compare.columns import KEY, MEASURED_TIMES, TRIES, Column, Key, Published
-from harness.compare.comparison_types import Entry
+from harness.compare.comparison_types import ComparedEntry
 from harness.compare.differing_settings import sampling_settings
 from harness.compare.eval_log import EvalLog
 from harness.compare.read_logs import KINDS, is_log, read_logs
@@ -54,7 +54,7 @@ def baseline_column(name: str) -> Column:
         return _measured(read_baseline(path), path)
     published = published_scores()
     if name == RANGE or name in published.sources:
-        entry = Entry(label=name, kind="published", provider=name, model="")
+        entry = ComparedEntry(label=name, kind="published", provider=name, model="")
         return Column(entry, published=dict(_published(name)))
     known = ", ".join([RANGE, *published.sources])
     raise ConfigurationError(
@@ -135,7 +135,7 @@ def _measured(measured: MeasuredBaseline, path: Path) -> Column:
         for sample, values in scores.scores.items()
         for value in values
     ]
-    entry = Entry(
+    entry = ComparedEntry(
         label=measured.provider,
         kind="baseline",
         provider=measured.provider,

@@ -52,7 +52,7 @@ class Benchmark(Record):
     prompts_sha256: str | None = None
 
 
-class Row(Record):
+class PublishedRow(Record):
     """One line of a published table: scores by effort in percent, with or without `tools`."""
 
     benchmark: str
@@ -70,7 +70,7 @@ class PublishedScores(Record):
 
     benchmarks: Mapping[str, Benchmark]
     sources: Mapping[str, Source]
-    rows: tuple[Row, ...]
+    rows: tuple[PublishedRow, ...]
 
     def figures(
         self, benchmark: str, model: str, effort: str, *, tools: bool = False
@@ -83,7 +83,7 @@ class PublishedScores(Record):
             and effort in row.scores
         ]
 
-    def _figure(self, row: Row, percent: float) -> BaselineFigure:
+    def _figure(self, row: PublishedRow, percent: float) -> BaselineFigure:
         source = self.sources[row.source]
         return BaselineFigure(
             source=row.source,

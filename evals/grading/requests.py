@@ -19,7 +19,7 @@ from evals.grading import GRADER, GRADER_SYSTEM
 from evals.grading.graded_eval import GradedEval
 from evals.grading.grades import REQUESTS, Ledger, last_reply
 from evals.prompts import fill, our_prompts
-from harness.api.items import Message, Sample, Settings
+from harness.api.items import Message, RequestSettings, Sample
 from harness.api.statuses import explanation, out_of_credit
 from harness.errors import ProviderUnavailableError
 from harness.providers.entries import Provider
@@ -45,7 +45,7 @@ _NO_CREDIT = 402
 
 
 @dataclass(frozen=True)
-class Answer:
+class FinalAnswer:
     """A final answer without its CoT. `id` is the id of its rollout."""
 
     id: str
@@ -64,12 +64,12 @@ def final_answer(rollout: Rollout) -> str | None:
     return reply.text
 
 
-def run_answers(rollouts: Iterable[Rollout], questions: Container[str]) -> Iterator[Answer]:
+def run_answers(rollouts: Iterable[Rollout], questions: Container[str]) -> Iterator[FinalAnswer]:
     """Yield the answers to these questions that can be graded, one by one."""
     for rollout in rollouts:
         text = final_answer(rollout) if rollout.sample in questions else None
         if text is not None:
-            yield Answer(rollout.id, rollout.sample, text)
+            yield FinalAnswer(rollout.id, rollout.sample, text)
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class GradingTask:
         return (*before, Message("user", user))
 
 
-def grading_tasks(bench: GradedEval, answers: Iterable[Answer]) -> Iterator[GradingTask]:
+def grading_tasks(bench: GradedEval, answers: Iterable[FinalAnswer]) -> Iterator[GradingTask]:
     """Yield every rubric item of every answer, created one at a time."""
     for answer in answers:
         row = bench.rows[answer.question]
@@ -210,7 +210,7 @@ async def grade_with(
 def _attempts(tasks: Iterable[GradingTask], ledger: Ledger, grader: Provider) -> Iterator[Attempt]:
     """Yield a request for every item that has no grade yet."""
     # The settings are those of OpenAI's script.
-    settings = Settings(
+    settings = RequestSettings(
         model=grader.model, temperature=0.5, max_tokens=2048, extra_body=grader.extra_body
     )
     api = grader_api(grader)

@@ -13,7 +13,7 @@ from harness.api.items import (
     Message,
     Reasoning,
     Reply,
-    Settings,
+    RequestSettings,
     Tool,
     ToolCall,
     ToolResult,
@@ -75,7 +75,11 @@ class ChatDialect(Dialect):
         return objects(nested(choices[0], "logprobs", "content")) if choices else []
 
     def _conversation(
-        self, items: Items, instructions: str | None, tools: Sequence[Tool], settings: Settings
+        self,
+        items: Items,
+        instructions: str | None,
+        tools: Sequence[Tool],
+        settings: RequestSettings,
     ) -> Body:
         messages = _messages(items, settings.cot_field)
         if instructions is not None:
@@ -87,7 +91,7 @@ class ChatDialect(Dialect):
         function = {"name": tool.name, "description": tool.description, "parameters": parameters}
         return {"type": "function", "function": function}
 
-    def _options(self, settings: Settings) -> Body:
+    def _options(self, settings: RequestSettings) -> Body:
         return {
             "reasoning_effort": settings.reasoning_effort,
             "temperature": settings.temperature,

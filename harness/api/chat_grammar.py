@@ -32,14 +32,14 @@ _LOST = {
 
 def violations(events: Sequence[StreamEvent]) -> tuple[Violation, ...]:
     """Every violation in the chunks of a stream."""
-    walker = _Walker()
+    walker = _ChatWalker()
     for event in events:
         walker.read(event)
     walker.end(events)
     return tuple(walker.found)
 
 
-class _Walker:
+class _ChatWalker:
     def __init__(self) -> None:
         self.found: list[Violation] = []
         self._id: object = None

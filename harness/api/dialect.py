@@ -5,7 +5,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from harness.api.fields import objects_at, quoted, read_object
-from harness.api.items import Body, History, Items, Reply, Settings, Tool, UnreadableReplyError
+from harness.api.items import (
+    Body,
+    History,
+    Items,
+    Reply,
+    RequestSettings,
+    Tool,
+    UnreadableReplyError,
+)
 from harness.api.sse import StreamEvent, message_events, stream_events
 from harness.records.conditions import Api
 from harness.records.rollouts import Exchange, Response
@@ -34,7 +42,7 @@ class Dialect:
         instructions: str | None,
         tools: Sequence[Tool],
         streaming: bool,
-        settings: Settings,
+        settings: RequestSettings,
     ) -> dict[str, Any]:
         """Return the body of the first request of a rollout; `instructions` are separate."""
         body = {"model": settings.model, **self._conversation(items, instructions, tools, settings)}
@@ -72,7 +80,7 @@ class Dialect:
 
     def with_limit(self, body: Mapping[str, Any], tokens: int) -> dict[str, Any]:
         """Return the same request with another limit of output tokens."""
-        limit = self._options(Settings("", max_tokens=tokens))
+        limit = self._options(RequestSettings("", max_tokens=tokens))
         return {**body, **{name: value for name, value in limit.items() if value is not None}}
 
     def read(self, exchange: Exchange, events: Events | None = None) -> Reply:
@@ -92,7 +100,11 @@ class Dialect:
         return reply
 
     def _conversation(
-        self, items: Items, instructions: str | None, tools: Sequence[Tool], settings: Settings
+        self,
+        items: Items,
+        instructions: str | None,
+        tools: Sequence[Tool],
+        settings: RequestSettings,
     ) -> Body:
         """Return the body members of the conversation and its tools."""
         raise NotImplementedError
@@ -101,7 +113,7 @@ class Dialect:
         """A function in the form of this API."""
         raise NotImplementedError
 
-    def _options(self, settings: Settings) -> Body:
+    def _options(self, settings: RequestSettings) -> Body:
         """Return the body members of the settings; None for a member that is left out."""
         raise NotImplementedError
 

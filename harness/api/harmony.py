@@ -30,7 +30,7 @@ from harness.api.items import (
     Message,
     Reasoning,
     Reply,
-    Settings,
+    RequestSettings,
     Tool,
     ToolCall,
     ToolResult,
@@ -92,7 +92,11 @@ class HarmonyDialect(Dialect):
         ]
 
     def _conversation(
-        self, items: Items, instructions: str | None, tools: Sequence[Tool], settings: Settings
+        self,
+        items: Items,
+        instructions: str | None,
+        tools: Sequence[Tool],
+        settings: RequestSettings,
     ) -> Body:
         try:
             prompt = render_prompt(conversation_of(items, instructions, tools, settings))
@@ -105,7 +109,7 @@ class HarmonyDialect(Dialect):
             "return_token_ids": True,
         }
 
-    def _options(self, settings: Settings) -> Body:
+    def _options(self, settings: RequestSettings) -> Body:
         return {
             "temperature": settings.temperature,
             "top_p": settings.top_p,
@@ -177,7 +181,7 @@ def functions_of(tools: Sequence[Tool]) -> tuple[harmony.FunctionTool, ...]:
 
 
 def conversation_of(
-    items: Items, instructions: str | None, tools: Sequence[Tool], settings: Settings
+    items: Items, instructions: str | None, tools: Sequence[Tool], settings: RequestSettings
 ) -> harmony.Conversation:
     """Return what a first request asks, without a date."""
     leading = [] if instructions is None else [harmony.Developer(instructions)]

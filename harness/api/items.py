@@ -122,7 +122,7 @@ class Reply:
 
 
 @dataclass(frozen=True)
-class Settings:
+class RequestSettings:
     """The parts of a request other than its conversation.
 
     `seed` and `cot_field`, the member of a message that sends CoT back, apply only to Chat

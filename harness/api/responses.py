@@ -22,7 +22,7 @@ from harness.api.items import (
     Message,
     Reasoning,
     Reply,
-    Settings,
+    RequestSettings,
     Tool,
     ToolCall,
     ToolResult,
@@ -87,7 +87,11 @@ class ResponsesDialect(Dialect):
         return [entry for part in parts for entry in objects(part.get("logprobs"))]
 
     def _conversation(
-        self, items: Items, instructions: str | None, tools: Sequence[Tool], settings: Settings
+        self,
+        items: Items,
+        instructions: str | None,
+        tools: Sequence[Tool],
+        settings: RequestSettings,
     ) -> Body:
         sent = {} if instructions is None else {"instructions": instructions}
         return {
@@ -106,7 +110,7 @@ class ResponsesDialect(Dialect):
             "strict": False,
         }
 
-    def _options(self, settings: Settings) -> Body:
+    def _options(self, settings: RequestSettings) -> Body:
         effort = settings.reasoning_effort
         return {
             "reasoning": None if effort is None else {"effort": effort},

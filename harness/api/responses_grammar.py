@@ -69,7 +69,7 @@ _PART_INDEX = {
 
 
 @dataclass
-class _Part:
+class _ContentPart:
     declared: bool
     texts: list[str] = field(default_factory=list)
     text_done: bool = False
@@ -86,7 +86,7 @@ class _Item:
     kind: str
     opened: Mapping[str, Any]
     done: bool = False
-    parts: dict[tuple[str | None, str], _Part] = field(default_factory=dict)
+    parts: dict[tuple[str | None, str], _ContentPart] = field(default_factory=dict)
 
     def count(self, index_key: str | None) -> int:
         return sum(key == index_key for key, _ in self.parts)
@@ -94,14 +94,14 @@ class _Item:
 
 def violations(events: Iterable[StreamEvent], *, truncated: bool) -> tuple[Violation, ...]:
     """Every violation in the events of known types; in a `truncated` reply, items may stay open."""
-    walker = _Walker(truncated=truncated)
+    walker = _ResponsesWalker(truncated=truncated)
     for event in events:
         walker.read(event)
     walker.end()
     return tuple(walker.found)
 
 
-class _Walker:
+class _ResponsesWalker:
     def __init__(self, *, truncated: bool) -> None:
         self.found: list[Violation] = []
         self._items: dict[str, _Item] = {}
@@ -290,7 +290,7 @@ class _Walker:
                 expected = str(item.count(index_key))
                 message = f"{index_key} does not increase by one from 0."
                 self._report(PARTS, event, message, expected, place[1])
-            item.parts.setdefault(place, _Part(declared=True))
+            item.parts.setdefault(place, _ContentPart(declared=True))
         elif part is None or not part.declared or part.closed:
             message = "A content part was closed that is not open."
             self._report(PARTS, event, message, _PART_SEQUENCE)
@@ -332,7 +332,7 @@ class _Walker:
 
     def _part_of(
         self, event: StreamEvent, data: Mapping[str, Any], kind: _Text, item: _Item
-    ) -> _Part:
+    ) -> _ContentPart:
         place = (kind.index, repr(data.get(kind.index, 0)) if kind.index else "")
         if place in item.parts:
             return item.parts[place]
@@ -341,7 +341,7 @@ class _Walker:
             rule = REASONING_PARTS if item.kind in _REASONING and not declared else PARTS
             message = f"{event.type} was sent before its part was added."
             self._report(rule, event, message, _PART_SEQUENCE)
-        return item.parts.setdefault(place, _Part(declared=False))
+        return item.parts.setdefault(place, _ContentPart(declared=False))
 
     def _live(self, event: StreamEvent, data: Mapping[str, Any], item_id: object) -> _Item | None:
         """The open item that an event refers to; None, with a violation, without such an item."""

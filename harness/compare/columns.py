@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.compare.comparison_types import Entry, Unit
+from harness.compare.comparison_types import ComparedEntry, Unit
 from harness.compare.dataframes import Run, rows_of
 from harness.compare.differing_settings import SettingsByScope, settings_of
 from harness.compare.eval_log import EvalLog
@@ -74,7 +74,7 @@ class Column:
         logs: The tasks of a log of another harness.
     """
 
-    entry: Entry
+    entry: ComparedEntry
     tries: pd.DataFrame = field(default_factory=lambda: _joined([], TRIES))
     times: pd.DataFrame = field(default_factory=lambda: _joined([], (*KEY, *MEASURED_TIMES)))
     results: Mapping[Key, TaskResult] = field(default_factory=dict)
@@ -109,7 +109,7 @@ def read_run(folder: Path) -> Column:
         f"The run is not finished; the comparison uses the attempts made so far. Finish it with: "
         f"gpt-oss-verify --resume {folder}"
     )
-    entry = Entry(
+    entry = ComparedEntry(
         label=folder.resolve().name,
         kind="run",
         provider=info.provider.name,

@@ -27,11 +27,11 @@ from harness.compare.comparison_types import (
     ChangedCase,
     Changes,
     CheckChange,
+    ComparedEntry,
+    ComparedRow,
     Comparison,
-    Entry,
     Measured,
     RateChange,
-    Row,
     Unit,
 )
 from harness.compare.differing_settings import changes
@@ -362,7 +362,7 @@ def _estimated(rate: Estimate, hits: int | None = None, total: int | None = None
 # Tests and changes.
 
 
-def _tested(rows: Sequence[UntestedRow], against: int) -> Iterator[Row]:
+def _tested(rows: Sequence[UntestedRow], against: int) -> Iterator[ComparedRow]:
     """Yield the rows with their differences, which are tested together."""
     tests = iter(differences([pair for row in rows for pair in row.pairs if pair]))
     for row in rows:
@@ -373,7 +373,7 @@ def _tested(rows: Sequence[UntestedRow], against: int) -> Iterator[Row]:
         )
         fields = {**row._asdict(), "differences": deltas or (None,) * len(row.cells)}
         del fields["pairs"]
-        yield Row(**fields, differs=differs)
+        yield ComparedRow(**fields, differs=differs)
 
 
 def _state_differs(cell: Measured, base: Measured) -> bool:
@@ -382,7 +382,7 @@ def _state_differs(cell: Measured, base: Measured) -> bool:
 
 
 def _changes(
-    columns: Sequence[Column], at: int, against: int, match: Match, rows: Sequence[Row]
+    columns: Sequence[Column], at: int, against: int, match: Match, rows: Sequence[ComparedRow]
 ) -> Changes:
     """Return what changed in the column at the index `at`."""
     now, before = columns[at], columns[against]
@@ -413,7 +413,7 @@ def _changes(
 
 
 def _check_changes(
-    now: Column, before: Column, at: int, rows: Sequence[Row]
+    now: Column, before: Column, at: int, rows: Sequence[ComparedRow]
 ) -> Iterator[CheckChange]:
     """Yield the checks that only one of two columns fails and both judge.
 
@@ -462,7 +462,7 @@ def _changed_cases(match: Match) -> tuple[ChangedCase, ...]:
 # What limits a comparison.
 
 
-def _entry(column: Column, base: Column, match: Match, pairs: Pairs) -> Entry:
+def _entry(column: Column, base: Column, match: Match, pairs: Pairs) -> ComparedEntry:
     if column is base:
         return column.entry
     notes = (*column.entry.notes, *dict.fromkeys(_limits(column, base, match, pairs)))

@@ -29,7 +29,7 @@ Unit = Literal["share", "seconds", "tokens/s", "tokens", "status", "decision"]
 _ADDRESS = re.compile(r"(?:localhost|\d+(?:\.\d+){3}|\[.*\]|(?:[\w-]+\.)+[a-z]{2,})[:-]\d{2,5}")
 
 
-class Entry(Record):
+class ComparedEntry(Record):
     """One column: a run, a log, a baseline file, or a published baseline.
 
     `label` is unique in its comparison. `place` is the folder or file as given; None for a
@@ -78,7 +78,7 @@ class Measured(Record):
     examples: tuple[Finding, ...] = ()
 
 
-class Row(Record):
+class ComparedRow(Record):
     """One measure in all columns; a cell is None if the column has no such measure.
 
     `name` is the measure (`pass@5`, the id of a check), `group` the task and condition
@@ -186,8 +186,8 @@ class Comparison(Record):
     version: int = COMPARISON_VERSION
     tool_version: str
     against: str
-    entries: tuple[Entry, ...]
-    rows: tuple[Row, ...]
+    entries: tuple[ComparedEntry, ...]
+    rows: tuple[ComparedRow, ...]
     tested: int
     changes: tuple[Changes, ...] = Field(
         default=(), description="one for each column but the reference"

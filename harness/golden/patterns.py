@@ -23,7 +23,7 @@ from harness.golden.divergence import ComparedReply, Divergence
 
 _MOST = 3.0  # changes count at most this many nats, so that a few tokens do not decide alone
 _SURE = 3.0
-"""Standard errors by which the share must lie inside the limits of `Share.sure`. A healthy
+"""Standard errors by which the share must lie inside the limits of `PatternShare.sure`. A healthy
 engine's share would have to be off by at least six."""
 _LEAST_TOKENS = 8
 
@@ -31,7 +31,7 @@ Sums = tuple[float, float]  # Σ x·s and Σ s²
 
 
 @dataclass(frozen=True)
-class Share:
+class PatternShare:
     """The share of a defect's changes in a provider's changes, its error, and the rest in nats."""
 
     pattern: Pattern
@@ -45,7 +45,7 @@ class Share:
         return 0.5 + _SURE * self.error < self.share < 1.5 - _SURE * self.error
 
 
-def recognized(golden: Golden, replies: Sequence[ComparedReply]) -> Share | None:
+def recognized(golden: Golden, replies: Sequence[ComparedReply]) -> PatternShare | None:
     """Return the defect that the replies certainly show, if any."""
     shares = (share_of(pattern, replies) for pattern in golden.patterns)
     sure = [share for share in shares if share is not None and share.sure]
@@ -53,7 +53,7 @@ def recognized(golden: Golden, replies: Sequence[ComparedReply]) -> Share | None
     return best if best is not None and best.rest <= golden.tolerance.median else None
 
 
-def share_of(pattern: Pattern, replies: Sequence[ComparedReply]) -> Share | None:
+def share_of(pattern: Pattern, replies: Sequence[ComparedReply]) -> PatternShare | None:
     """Return the share of a pattern in replies; None if too few tokens are affected."""
     clusters: dict[str, list[Sums]] = defaultdict(list)
     rest: list[float] = []
@@ -79,7 +79,7 @@ def share_of(pattern: Pattern, replies: Sequence[ComparedReply]) -> Share | None
         _standard_error([_total(cluster) for cluster in clusters.values()], share),
         _standard_error(tokens, share),
     )
-    return Share(pattern, share, error, median(rest))
+    return PatternShare(pattern, share, error, median(rest))
 
 
 def _limited(change: float) -> float:

@@ -21,7 +21,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, mo
 
 from harness.errors import ConfigurationError, read_text
 from harness.providers.gate_entry import GateEntry, gate_entry
-from harness.providers.yaml_files import Entry, parse_yaml, problems
+from harness.providers.yaml_files import YamlModel, parse_yaml, problems
 from harness.records.conditions import BOTH_APIS, Api
 from harness.records.redact import REDACTED
 from harness.records.runs import Capability, ProviderInfo
@@ -118,7 +118,7 @@ Url = Annotated[str, AfterValidator(_url)]
 BaseUrl = Annotated[Url, AfterValidator(_base_url)]
 
 
-class Prices(Entry):
+class Prices(YamlModel):
     """US dollars per million tokens."""
 
     input: float = Field(ge=0)
@@ -129,7 +129,7 @@ class Prices(Entry):
         return (prompt_tokens * self.input + completion_tokens * self.output) / 1_000_000
 
 
-class Launch(Entry):
+class Launch(YamlModel):
     """How to start a provider on this machine.
 
     `{port}` in the command and URLs is replaced by a free port, `{python}` in the command by the

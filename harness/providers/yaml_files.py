@@ -23,7 +23,7 @@ VALUE_ERRORS = (ValueError, RecursionError, LookupError, AttributeError, TypeErr
 match its tag, such as `!!bool x`."""
 
 
-class Entry(BaseModel):
+class YamlModel(BaseModel):
     """Base of the models of these files: immutable, without unknown keys."""
 
     model_config = ConfigDict(

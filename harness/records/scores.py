@@ -117,7 +117,7 @@ class Finding(Record):
 
 
 @dataclass(frozen=True, slots=True)
-class Usage:
+class UsedTokens:
     """Token counts of a rollout as the provider reported them.
 
     Each count is a sum over the replies that reported it, None where none did; `unreported`
@@ -189,7 +189,7 @@ class Score:
     programs: int | None = None
     order: tuple[int, ...] | None = None
     said: tuple[int, float] = (0, 0.0)
-    usage: Usage = Usage()
+    usage: UsedTokens = UsedTokens()
     timing: tuple[Timing, ...] = ()
     seconds: float | None = None
     requests: int = 0

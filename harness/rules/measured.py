@@ -10,7 +10,7 @@ from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
 from harness.api.statuses import TIMEOUTS, meaning
 from harness.records.figures import Latency, TokenCounts
 from harness.records.replies import Row, Tries, Wanted
-from harness.records.scores import Finding, Score, Timing, Usage
+from harness.records.scores import Finding, Score, Timing, UsedTokens
 from harness.rules.catalogue import examine
 from harness.rules.evidence.rows import rows
 from harness.rules.evidence.traits import basic_traits, traits
@@ -77,11 +77,11 @@ def _tries(parsed: ParsedRollout, row: Row) -> Tries | None:
     return Tries(failed, status, since, row.began)
 
 
-def usage(parsed: ParsedRollout) -> Usage:
+def usage(parsed: ParsedRollout) -> UsedTokens:
     """Return the token counts of a rollout."""
     reported = [reply.usage for _, reply in parsed.replies]
     known = [usage for usage in reported if usage is not None]
-    return Usage(
+    return UsedTokens(
         input=_sum(usage.input_tokens for usage in known),
         output=_sum(usage.output_tokens for usage in known),
         reasoning=_sum(usage.reasoning_tokens for usage in known),

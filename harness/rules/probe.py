@@ -14,7 +14,7 @@ from itertools import islice
 from typing import Any, Unpack
 
 from harness.api.fields import objects
-from harness.api.items import History, Reply, Sample, Settings
+from harness.api.items import History, Reply, RequestSettings, Sample
 from harness.api.json_text import parsed_object
 from harness.api.ledger import is_below_limit
 from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
@@ -58,7 +58,7 @@ class ProbeRequest(Sample):
 
     `max_tokens` is part of the experiment, unless it is `REPLY_TOKENS` or `PUZZLE_TOKENS`: these
     only end endless replies, and the token limit of the run replaces them. `options` are additional
-    members of the request body. `history` is as in `Settings`, `sender` as in `Attempt`.
+    members of the request body. `history` is as in `RequestSettings`, `sender` as in `Attempt`.
     """
 
     effort: str | None = None
@@ -124,7 +124,7 @@ class ProbeRequest(Sample):
     def _reason(self, code: str, **values: str | float) -> Reason:
         return Reason(code=code, values={"request": self.id, **values})
 
-    def settings(self, shared: Settings) -> Settings:
+    def settings(self, shared: RequestSettings) -> RequestSettings:
         """Return the settings of the run with those of this request."""
         loose = self.max_tokens in (REPLY_TOKENS, PUZZLE_TOKENS)
         return replace(

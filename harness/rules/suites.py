@@ -21,14 +21,14 @@ _INCLUDED: dict[SuiteName, tuple[SuiteName, ...]] = {
 
 
 @dataclass(frozen=True)
-class Chosen:
+class ChosenSuite:
     """Whether a run includes the cases, and its probes."""
 
     cases: bool
     probes: tuple[Probe, ...]
 
 
-def choose(suite: SuiteName, only: Collection[str] = (), skip: Collection[str] = ()) -> Chosen:
+def choose(suite: SuiteName, only: Collection[str] = (), skip: Collection[str] = ()) -> ChosenSuite:
     """Choose cases and probes.
 
     tools includes only the cases, standard and full add progressively more probes, and long
@@ -56,7 +56,7 @@ def choose(suite: SuiteName, only: Collection[str] = (), skip: Collection[str] =
     named = {id_ for name in only for id_ in _named(name, PROBES)}
     names_cases = any(name == CASES or not _named(name, PROBES) for name in only)
     cases = names_cases if only else suite != "long"
-    return Chosen(
+    return ChosenSuite(
         cases=cases and CASES not in skip,
         probes=tuple(
             probe

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.api import DIALECTS
-from harness.api.items import Sample, Settings
+from harness.api.items import RequestSettings, Sample
 from harness.records.conditions import Condition
 from harness.records.rollouts import SDK, Sender
 
@@ -26,7 +26,7 @@ class Attempt:
     sample: Sample
     condition: Condition
     number: int
-    settings: Settings
+    settings: RequestSettings
     max_turns: int = 1
     more_tokens: int | None = None
     sender: Sender = SDK

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from harness.api import DIALECTS
 from harness.api.chat import REASONING_FIELDS
 from harness.api.fields import json_object, objects
-from harness.api.items import Message, Settings
+from harness.api.items import Message, RequestSettings
 from harness.api.responses import CODE_INTERPRETER, CODE_INTERPRETER_CALL
 from harness.api.statuses import explanation, out_of_credit
 from harness.errors import (
@@ -138,7 +138,7 @@ def _body(
         instructions=None,
         tools=(),
         streaming=False,
-        settings=Settings(provider.model, max_tokens=most, extra_body=extra),
+        settings=RequestSettings(provider.model, max_tokens=most, extra_body=extra),
     )
 
 

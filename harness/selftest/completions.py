@@ -16,7 +16,7 @@ _CALL = "<|channel|>commentary to=functions.{name} {type}<|message|>"
 
 
 @dataclass(frozen=True)
-class Message:
+class CompletedMessage:
     """One message: its header from the channel on, its text without special tokens, its end."""
 
     header: str
@@ -44,27 +44,27 @@ class Message:
         return self.header.partition("to=functions.")[2].partition(" ")[0].partition("<|")[0]
 
 
-Completion = tuple[Message, ...]
+Completion = tuple[CompletedMessage, ...]
 
 
-def cot(text: str) -> Message:
+def cot(text: str) -> CompletedMessage:
     """A chain of thought."""
-    return Message(_COT, text)
+    return CompletedMessage(_COT, text)
 
 
-def preamble(text: str) -> Message:
+def preamble(text: str) -> CompletedMessage:
     """A text for the user before a call."""
-    return Message(_PREAMBLE, text)
+    return CompletedMessage(_PREAMBLE, text)
 
 
-def answer(text: str) -> Message:
+def answer(text: str) -> CompletedMessage:
     """A final answer."""
-    return Message(FINAL, text, "<|return|>")
+    return CompletedMessage(FINAL, text, "<|return|>")
 
 
-def call(name: str, arguments: str, content_type: str = CONTENT_TYPES[-1]) -> Message:
+def call(name: str, arguments: str, content_type: str = CONTENT_TYPES[-1]) -> CompletedMessage:
     """A call of a function."""
-    return Message(_CALL.format(name=name, type=content_type), arguments, "<|call|>")
+    return CompletedMessage(_CALL.format(name=name, type=content_type), arguments, "<|call|>")
 
 
 def tokens_of(completion: Completion) -> list[int]:

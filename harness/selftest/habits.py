@@ -15,7 +15,7 @@ from typing import Any
 
 from harmony.vocabulary import encode
 from harness.api.parsed_request import ParsedRequest
-from harness.selftest.completions import Completion, Message, answer, call, cot, preamble
+from harness.selftest.completions import CompletedMessage, Completion, answer, call, cot, preamble
 
 _UNKNOWN = "no figure known"
 
@@ -44,7 +44,7 @@ Change = Callable[[str, Random], str]
 
 
 @dataclass(frozen=True)
-class Habit:
+class ModelHabit:
     """A habit of the model; `each_try`: equal greedy requests may differ in it."""
 
     name: str
@@ -81,7 +81,7 @@ def _arguments(change: Callable[[Any, Random], str]) -> Rewrite:
     return _texts("is_call", changed)
 
 
-def _headers(kind: str, change: Callable[[Message, Random], str]) -> Rewrite:
+def _headers(kind: str, change: Callable[[CompletedMessage, Random], str]) -> Rewrite:
     """Change the headers of messages of one kind."""
 
     def rewrite(written: Written, random: Random) -> Completion | None:
@@ -206,7 +206,7 @@ def _aborted_header(written: Written, random: Random) -> Completion | None:
     return *written.completion[:at], replace(message, header=header), *written.completion[at + 1 :]
 
 
-def _to(recipient: str) -> Callable[[Message, Random], str]:
+def _to(recipient: str) -> Callable[[CompletedMessage, Random], str]:
     """Address a message that calls nothing."""
     return lambda message, _: message.header.replace("<|message|>", f" to={recipient}<|message|>")
 
@@ -233,8 +233,8 @@ def _texts_ended(kind: str, end: str) -> Rewrite:
     return rewrite
 
 
-def _named(change: Callable[[str], str]) -> Callable[[Message, Random], str]:
-    def respell(message: Message, _: Random) -> str:
+def _named(change: Callable[[str], str]) -> Callable[[CompletedMessage, Random], str]:
+    def respell(message: CompletedMessage, _: Random) -> str:
         name = message.name
         return message.header.replace(f"functions.{name}", f"functions.{change(name)}", 1)
 
@@ -323,48 +323,48 @@ _INSTEAD_OF_CALLS = {
     "no access": ("I don\u2019t have access to real\u2011time data.", "vLLM 22578"),
 }
 _RAW = (
-    Habit("the same again", lambda written, _: written.completion, "the control"),
-    Habit(
+    ModelHabit("the same again", lambda written, _: written.completion, "the control"),
+    ModelHabit(
         "near-ties in answers",
         _texts("is_answer", _tie),
         "80 of 1,000 greedy completions of a 235B model differ (Thinking Machines, 2025)",
         each_try=True,
     ),
-    Habit("near-ties in CoTs", _texts("is_cot", _tie), "as in answers", each_try=True),
-    Habit(
+    ModelHabit("near-ties in CoTs", _texts("is_cot", _tie), "as in answers", each_try=True),
+    ModelHabit(
         "another beginning",
         _texts("is_answer", lambda text, _: f"Sure. {text}" if text else text),
         "as in answers",
         each_try=True,
     ),
-    Habit("typography in answers", _texts("is_answer", _typographic)),
-    Habit("typography in CoTs", _texts("is_cot", _typographic)),
-    Habit(
+    ModelHabit("typography in answers", _texts("is_answer", _typographic)),
+    ModelHabit("typography in CoTs", _texts("is_cot", _typographic)),
+    ModelHabit(
         "typography in arguments",
         _arguments(lambda value, r: _dump(_inside(value, lambda text: _typographic(text, r)))),
     ),
-    Habit(
+    ModelHabit(
         "commentary to the assistant",
         _headers("is_cot", lambda one, _: _TO_ASSISTANT),
         "'a common generation' of 20b (llama.cpp PR 21286)",
     ),
-    Habit("CoT to the assistant", _headers("is_cot", _to("assistant")), "as before"),
-    Habit("answer to the user", _headers("is_answer", _to("user"))),
-    Habit(
+    ModelHabit("CoT to the assistant", _headers("is_cot", _to("assistant")), "as before"),
+    ModelHabit("answer to the user", _headers("is_answer", _to("user"))),
+    ModelHabit(
         "aborted header",
         _aborted_header,
         "9 of 850 turns of 20b, 2.3 % and 4 % in two logs (llama.cpp 27720)",
     ),
-    Habit(
+    ModelHabit(
         "dashes in the channel", _channel("\u2013\u2013"), "`\u2013\u2013commentary` (harmony 38)"
     ),
-    Habit(
+    ModelHabit(
         "answer ended twice",
         _texts_ended("is_answer", "<|end|><|return|>"),
         "1 of 563 replies of 120b (vLLM 50690)",
     ),
-    Habit("call ended by return", _texts_ended("is_call", "<|return|>"), "SGLang PR 10576"),
-    Habit(
+    ModelHabit("call ended by return", _texts_ended("is_call", "<|return|>"), "SGLang PR 10576"),
+    ModelHabit(
         "call in the final channel",
         _headers(
             "is_call",
@@ -372,52 +372,52 @@ _RAW = (
         ),
         "17 of 200 calls of 20b without the usual system message (tinker-cookbook 947)",
     ),
-    Habit("two CoTs", _several_thoughts(2)),
-    Habit("seven CoTs", _several_thoughts(7), "seven messages instead of two (vLLM 22403)"),
-    Habit(
+    ModelHabit("two CoTs", _several_thoughts(2)),
+    ModelHabit("seven CoTs", _several_thoughts(7), "seven messages instead of two (vLLM 22403)"),
+    ModelHabit(
         "name with hyphens",
         _headers("is_call", _named(lambda name: name.replace("_", "-"))),
         "`functions.web-browsing` (vLLM 51977)",
     ),
-    Habit(
+    ModelHabit(
         "name in words",
         _headers("is_call", _named(lambda name: name.replace("_", " ").title())),
         "`functions.Web Search` (lmstudio 876)",
     ),
-    Habit("functions twice", _headers("is_call", _named(lambda name: f"functions.{name}"))),
-    Habit(
+    ModelHabit("functions twice", _headers("is_call", _named(lambda name: f"functions.{name}"))),
+    ModelHabit(
         "commentary before answers",
         _before("is_answer", "I have what I need."),
         "also without tools (vLLM PR 23167)",
     ),
-    Habit("commentary before calls", _before("is_call", "Let me look that up for you.")),
-    Habit("empty reply", _unfinished, "20b, short prompts (omeryasirkucuk/amx PR 372)"),
-    Habit("empty reply with a format", _unfinished_format),
-    Habit("refusal", _instead("is_answer", _said(_SORRY))),
-    Habit("CoT 5 times longer", _texts("is_cot", _thoughts(5))),
-    Habit("CoT 20 times longer", _texts("is_cot", _thoughts(20))),
-    Habit("short CoT", _texts("is_cot", lambda text, _: text.partition(".")[0][:40] + ".")),
-    Habit("no CoT", lambda written, _: written.completion[1:] if written.first_cot else None),
-    Habit(
+    ModelHabit("commentary before calls", _before("is_call", "Let me look that up for you.")),
+    ModelHabit("empty reply", _unfinished, "20b, short prompts (omeryasirkucuk/amx PR 372)"),
+    ModelHabit("empty reply with a format", _unfinished_format),
+    ModelHabit("refusal", _instead("is_answer", _said(_SORRY))),
+    ModelHabit("CoT 5 times longer", _texts("is_cot", _thoughts(5))),
+    ModelHabit("CoT 20 times longer", _texts("is_cot", _thoughts(20))),
+    ModelHabit("short CoT", _texts("is_cot", lambda text, _: text.partition(".")[0][:40] + ".")),
+    ModelHabit("no CoT", lambda written, _: written.completion[1:] if written.first_cot else None),
+    ModelHabit(
         "CoTs of one length",
         _texts("is_cot", lambda text, r: _thoughts(9)("We need to answer.", r)[:160]),
     ),
-    Habit("JSON over several lines", _arguments(lambda value, _: _dump(value, indent=2))),
-    Habit("compact JSON", _arguments(_compact)),
-    Habit("members in another order", _arguments(_reordered)),
-    Habit("escapes in arguments", _arguments(lambda value, _: json.dumps(value))),
-    *(Habit(name, _texts("is_answer", _shape(pattern))) for name, pattern in _SHAPES.items()),
-    Habit(
+    ModelHabit("JSON over several lines", _arguments(lambda value, _: _dump(value, indent=2))),
+    ModelHabit("compact JSON", _arguments(_compact)),
+    ModelHabit("members in another order", _arguments(_reordered)),
+    ModelHabit("escapes in arguments", _arguments(lambda value, _: json.dumps(value))),
+    *(ModelHabit(name, _texts("is_answer", _shape(pattern))) for name, pattern in _SHAPES.items()),
+    ModelHabit(
         "another language",
         _texts("is_answer", lambda text, r: r.choice(_LANGUAGES).format(text) if text else text),
     ),
-    Habit("call as JSON in the CoT", _call_in_thought),
-    Habit(
+    ModelHabit("call as JSON in the CoT", _call_in_thought),
+    ModelHabit(
         "call in analysis",
         _headers("is_call", lambda one, _: one.header.replace("commentary", "analysis", 1)),
         "vLLM PR 28139, 35907",
     ),
-    Habit(
+    ModelHabit(
         "recipient before the channel",
         _headers(
             "is_call",
@@ -425,28 +425,28 @@ _RAW = (
         ),
     ),
     *(
-        Habit(name, _instead("is_call", _said(text)), source)
+        ModelHabit(name, _instead("is_call", _said(text)), source)
         for name, (text, source) in _INSTEAD_OF_CALLS.items()
     ),
-    Habit(
+    ModelHabit(
         "call as JSON in the answer",
         _instead("is_call", lambda w, _: (answer(w.completion[-1].text),)),
         "120b (google/adk-python 3431)",
     ),
-    Habit("wrong tool", _wrong_tool),
-    Habit(
+    ModelHabit("wrong tool", _wrong_tool),
+    ModelHabit(
         "unknown tool",
         _headers("is_call", _named(lambda name: "generic_command")),
         "20b (aliasrobotics/cai 405)",
     ),
-    Habit("malformed JSON", _arguments(_broken), "20b (Ollama 12884)"),
-    Habit(
+    ModelHabit("malformed JSON", _arguments(_broken), "20b (Ollama 12884)"),
+    ModelHabit(
         "code as arguments",
         _arguments(lambda value, _: f"{next(iter(value))}({list(value.values())})"),
         "20b (Ollama 12884)",
     ),
-    Habit("arguments in arguments", _arguments(lambda value, _: _dump({"arguments": value}))),
-    Habit(
+    ModelHabit("arguments in arguments", _arguments(lambda value, _: _dump({"arguments": value}))),
+    ModelHabit(
         "numbers as strings",
         _arguments(
             lambda value, _: _dump(
@@ -455,7 +455,7 @@ _RAW = (
         ),
     ),
 )
-HABITS: dict[str, Habit] = {habit.name: habit for habit in _RAW}
+HABITS: dict[str, ModelHabit] = {habit.name: habit for habit in _RAW}
 
 
 def _everywhere(change: Callable[[str], str]) -> Rewrite:
@@ -482,26 +482,26 @@ def _draft(written: Written, _: Random) -> Completion | None:
 _FORMAT_IN_WORDS = (
     "First comes analysis, then commentary to=functions.get_weather json, and then final."
 )
-SLIPS: dict[str, Habit] = {
+SLIPS: dict[str, ModelHabit] = {
     habit.name: habit
     for habit in (
-        Habit("one backslash for two", _arguments(lambda v, _: _dump(v).replace(r"\\", "\\"))),
-        Habit("no backslashes", _everywhere(lambda text: text.replace("\\", ""))),
-        Habit("entities decoded", _everywhere(html.unescape)),
-        Habit("entities encoded", _everywhere(html.escape)),
-        Habit("lower case", _everywhere(str.lower)),
-        Habit("one line", _everywhere(lambda text: " ".join(text.split()))),
-        Habit("no accents", _everywhere(lambda text: text.encode("ascii", "ignore").decode())),
-        Habit("trimmed", _everywhere(str.strip)),
-        Habit("masked", _everywhere(lambda text: re.sub(r"\b[A-Z][a-z]+", "***", text))),
-        Habit("arguments encoded twice", _arguments(lambda v, _: json.dumps(_dump(v)))),
-        Habit("an empty object first", _arguments(lambda v, _: "{}" + _dump(v))),
-        Habit("true as 1", _arguments(lambda v, _: _compact(_numbers(v), _))),
-        Habit("answer twice", _texts("is_answer", lambda text, _: f"{text}\n\n{text}")),
-        Habit("half an answer", _texts("is_answer", lambda text, _: text[: len(text) // 2])),
-        Habit("a space first", _texts("is_answer", lambda text, _: f" {text}")),
-        Habit("draft of the answer", _draft),
-        Habit("format in words", _instead("is_answer", _said(_FORMAT_IN_WORDS))),
+        ModelHabit("one backslash for two", _arguments(lambda v, _: _dump(v).replace(r"\\", "\\"))),
+        ModelHabit("no backslashes", _everywhere(lambda text: text.replace("\\", ""))),
+        ModelHabit("entities decoded", _everywhere(html.unescape)),
+        ModelHabit("entities encoded", _everywhere(html.escape)),
+        ModelHabit("lower case", _everywhere(str.lower)),
+        ModelHabit("one line", _everywhere(lambda text: " ".join(text.split()))),
+        ModelHabit("no accents", _everywhere(lambda text: text.encode("ascii", "ignore").decode())),
+        ModelHabit("trimmed", _everywhere(str.strip)),
+        ModelHabit("masked", _everywhere(lambda text: re.sub(r"\b[A-Z][a-z]+", "***", text))),
+        ModelHabit("arguments encoded twice", _arguments(lambda v, _: json.dumps(_dump(v)))),
+        ModelHabit("an empty object first", _arguments(lambda v, _: "{}" + _dump(v))),
+        ModelHabit("true as 1", _arguments(lambda v, _: _compact(_numbers(v), _))),
+        ModelHabit("answer twice", _texts("is_answer", lambda text, _: f"{text}\n\n{text}")),
+        ModelHabit("half an answer", _texts("is_answer", lambda text, _: text[: len(text) // 2])),
+        ModelHabit("a space first", _texts("is_answer", lambda text, _: f" {text}")),
+        ModelHabit("draft of the answer", _draft),
+        ModelHabit("format in words", _instead("is_answer", _said(_FORMAT_IN_WORDS))),
     )
 }
 """What a model writes in every try of one or two samples, and a server could have made of its text.
@@ -568,7 +568,7 @@ _MIXTURES: Mapping[str, Mapping[str, float]] = {
     },
 }
 """Habits with the shares of documented reports, or cautious ones."""
-MIXTURES: Mapping[str, Mapping[Habit, float]] = {
+MIXTURES: Mapping[str, Mapping[ModelHabit, float]] = {
     name: {HABITS[habit]: share for habit, share in shares.items()}
     for name, shares in _MIXTURES.items()
 }

@@ -28,7 +28,7 @@ class Detection(Record):
     message: str
 
 
-class Row(Record):
+class FaultRow(Record):
     """The result for one fault; `requests` and `tokens` are the cost of all its runs.
 
     For the healthy engine and allowed variations, `runs` counts the runs and `accused` those with
@@ -74,7 +74,7 @@ class Matrix(Record):
     suite: str
     started_at: str
     seconds: float
-    rows: tuple[Row, ...]
+    rows: tuple[FaultRow, ...]
     innocent: HealthyRuns
 
     @property

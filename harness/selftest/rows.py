@@ -8,7 +8,7 @@ from harness.records.record import Record
 from harness.records.scores import Severity
 from harness.rules.components import MODEL
 from harness.selftest.faults import LAWS, Fault
-from harness.selftest.matrix import Detection, HealthyRuns, Row, RowStatus
+from harness.selftest.matrix import Detection, FaultRow, HealthyRuns, RowStatus
 from harness.selftest.stages import known
 from harness.statistics.intervals import ALPHA, exact_bounds
 
@@ -48,7 +48,7 @@ def severity(result: RuleResult) -> Severity | None:
     return result.examples[0].severity if result.examples else None
 
 
-def row(fault: Fault, runs: Sequence[DefectRun], healthy: Baseline) -> Row:
+def row(fault: Fault, runs: Sequence[DefectRun], healthy: Baseline) -> FaultRow:
     """Return the row of a fault; its last run decides. `healthy` is the baseline of the suite."""
     cost: Any = {
         "requests": sum(run.requests for run in runs),
@@ -62,14 +62,14 @@ def row(fault: Fault, runs: Sequence[DefectRun], healthy: Baseline) -> Row:
         note = ", ".join(f"{detection.id}: {detection.message}" for detection in errors)
         status: RowStatus = "false alarm" if errors else "clean"
         counts = {"runs": len(runs), "accused": sum(map(has_error, runs))}
-        return Row(fault=fault, status=status, detections=errors, note=note, **counts, **cost)
+        return FaultRow(fault=fault, status=status, detections=errors, note=note, **counts, **cost)
     detections = _detections(fault, runs[-1], healthy)
     if fault.worse_model and (note := _accuses_server(runs[-1])):
-        return Row(fault=fault, status="false alarm", detections=detections, note=note, **cost)
+        return FaultRow(fault=fault, status="false alarm", detections=detections, note=note, **cost)
     if any(detection.expected for detection in detections):
-        return Row(fault=fault, status="detected", detections=detections, **cost)
+        return FaultRow(fault=fault, status="detected", detections=detections, **cost)
     missed = f"None of {', '.join(fault.detectors)} found anything."
-    return Row(fault=fault, status="missed", detections=detections, note=missed, **cost)
+    return FaultRow(fault=fault, status="missed", detections=detections, note=missed, **cost)
 
 
 def _accuses_server(run: DefectRun) -> str:
@@ -90,22 +90,22 @@ def has_error(run: DefectRun) -> bool:
     return any(severity(result) == "error" for result in run.results)
 
 
-def healthy_runs(every: Sequence[Row]) -> HealthyRuns:
+def healthy_runs(every: Sequence[FaultRow]) -> HealthyRuns:
     """Return the false alarms over all rows of servers without a defect."""
     runs, alarms = sum(row.runs for row in every), sum(row.accused for row in every)
     _, most = exact_bounds(alarms, runs, ALPHA)
     return HealthyRuns(runs=runs, accused=alarms, rate_at_most=most)
 
 
-def row_without_run(fault: Fault) -> Row | None:
+def row_without_run(fault: Fault) -> FaultRow | None:
     """Return the row of a fault that is not visible or has no detector; None for any other."""
     if fault.allowed or (fault.visible and known(fault)):
         return None
     if not fault.visible:
         note = "The fault is not visible from outside, or not with the small checkpoint."
-        return Row(fault=fault, status="not visible", note=note)
+        return FaultRow(fault=fault, status="not visible", note=note)
     note = f"There is no check or probe {' or '.join(fault.detectors)}."
-    return Row(fault=fault, status="no detector", note=note)
+    return FaultRow(fault=fault, status="no detector", note=note)
 
 
 def needs_no_more_stages(fault: Fault, run: DefectRun, healthy: Baseline) -> bool:

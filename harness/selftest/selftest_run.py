@@ -29,11 +29,11 @@ from harness.run.run_log import RunLog, read_rollouts
 from harness.run.sampling import Observer
 from harness.selftest import rows
 from harness.selftest.faults import HEALTHY, LAWS, ONLY_NAMED, STYLES, Fault
-from harness.selftest.matrix import Matrix, Row
+from harness.selftest.matrix import FaultRow, Matrix
 from harness.selftest.recorded_run import RecordedRun
 from harness.selftest.rows import DefectRun
-from harness.selftest.stages import Stage, stages
-from harness.selftest.styles import Server, StyledRun, styles_of
+from harness.selftest.stages import RunStage, stages
+from harness.selftest.styles import StyledRun, StyledServer, styles_of
 from harness.session import Session
 from harness.tasks.plan import Plan, ended, new_info, started
 from harness.tasks.suite import suite_tasks
@@ -60,7 +60,7 @@ _SERVER = Provider(
         command=tuple(_COMMAND), ready_url="http://127.0.0.1:{port}/health", ready_timeout=300
     ),
 )
-Reporter = Callable[[Row], None]
+Reporter = Callable[[FaultRow], None]
 """Called with every row after its first run, and again after its last repetition."""
 
 _RETRIED = "request.failed.always"  # this check judges requests by all their tries
@@ -84,8 +84,8 @@ class SelfTestPlan:
     out: Path
     repeat: int = 1
     whole: bool = False
-    finished: Mapping[str, Row] = field(default_factory=dict)
-    server: Callable[[int], Server] | None = None
+    finished: Mapping[str, FaultRow] = field(default_factory=dict)
+    server: Callable[[int], StyledServer] | None = None
 
     def queue(self) -> Sequence[tuple[Fault, int]]:
         """Return the runs except the healthy engine's first, longest first: fault, repetition."""
@@ -143,13 +143,13 @@ class _Runs:
     """Runs against servers with faults; `rows` has the row of each fault so far."""
 
     def __init__(self, plan: SelfTestPlan) -> None:
-        self.rows: dict[str, Row] = dict(plan.finished)
+        self.rows: dict[str, FaultRow] = dict(plan.finished)
         self._plan = plan
         self._made: dict[str, list[DefectRun]] = defaultdict(list)
         self._healthy: list[DefectRun] = []
         self._baseline: rows.Baseline = {}
         self._healthy_stages = healthy_stages(plan)
-        self._covered: set[Stage] = set()
+        self._covered: set[RunStage] = set()
         self._styled: StyledRun | None = None
         self._lock = asyncio.Lock()
 
@@ -191,7 +191,7 @@ class _Runs:
             else:
                 await self._run_stages(fault, repetition, shared, shared)
         except HarnessError as error:
-            self.rows[fault.name] = Row(fault=fault, status="failed", note=str(error))
+            self.rows[fault.name] = FaultRow(fault=fault, status="failed", note=str(error))
             return
         self.rows[fault.name] = rows.row(fault, self._made[fault.name], self._baseline)
 
@@ -233,7 +233,7 @@ class _Runs:
                 self._made[fault.name].append(made)
         self.rows[fault.name] = rows.row(fault, self._made[fault.name], self._baseline)
 
-    async def _run_healthy(self, provider: Provider, stage: Stage) -> None:
+    async def _run_healthy(self, provider: Provider, stage: RunStage) -> None:
         async with self._lock:
             if stage not in self._covered:
                 self._covered.add(stage)
@@ -241,7 +241,7 @@ class _Runs:
                 self._baseline = rows.baseline(self._healthy)
 
     async def _sampled(
-        self, provider: Provider, fault: Fault, stage: Stage
+        self, provider: Provider, fault: Fault, stage: RunStage
     ) -> tuple[Path, RunInfo, Sequence[Task]]:
         """Run a stage; return its folder, the run and its tasks. Raises HarnessError."""
         plan = _plan(provider, fault, stage)
@@ -253,7 +253,7 @@ class _Runs:
         return folder, ended(plan, "complete"), plan.tasks
 
     async def _run(
-        self, provider: Provider, fault: Fault, stage: Stage, *, keep: bool = True
+        self, provider: Provider, fault: Fault, stage: RunStage, *, keep: bool = True
     ) -> DefectRun:
         """Run a stage; unless `keep`, delete the folder if it has no error. Raises HarnessError."""
         began = time.monotonic()
@@ -301,7 +301,7 @@ def _named(diagnosis: Diagnosis | None) -> tuple[str, ...]:
     return () if diagnosis is None else tuple(cause.component for cause in diagnosis.causes)
 
 
-def _plan(provider: Provider, fault: Fault, stage: Stage, *, golden: bool = True) -> Plan:
+def _plan(provider: Provider, fault: Fault, stage: RunStage, *, golden: bool = True) -> Plan:
     """Return the plan of a stage; a fault that is not of the model is in a header."""
     settings = RunSettings(
         apis=stage.apis,
@@ -330,7 +330,7 @@ def _plan(provider: Provider, fault: Fault, stage: Stage, *, golden: bool = True
     return Plan(faulty, tasks, info, retries=None if _RETRIED in fault.detectors else NO_RETRIES)
 
 
-def healthy_stages(plan: SelfTestPlan) -> Sequence[Stage]:
+def healthy_stages(plan: SelfTestPlan) -> Sequence[RunStage]:
     """Return what the healthy engine runs before any fault."""
     first = {
         name
@@ -338,13 +338,13 @@ def healthy_stages(plan: SelfTestPlan) -> Sequence[Stage]:
         if rows.row_without_run(fault) is None and fault.layer not in ONLY_NAMED
         for name in stages(fault, plan.suite)[0].only
     }
-    whole = Stage(plan.suite, ())
+    whole = RunStage(plan.suite, ())
     if all(fault.layer in ONLY_NAMED for fault in plan.faults[1:]) and plan.faults[1:]:
         return ()
     if plan.whole:
         return (whole,)
     if plan.everything:
         first -= {CASES, *(probe.id for probe in choose(plan.suite).probes)}
-    long = {name for name in first if Stage(plan.suite, (name,)).long}
-    few = [Stage(plan.suite, tuple(sorted(names))) for names in (first - long, long) if names]
+    long = {name for name in first if RunStage(plan.suite, (name,)).long}
+    few = [RunStage(plan.suite, tuple(sorted(names))) for names in (first - long, long) if names]
     return (*few, whole) if plan.everything or not first else tuple(few)

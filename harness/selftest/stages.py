@@ -41,7 +41,7 @@ _COMPARED_TRIES = 6
 
 
 @dataclass(frozen=True)
-class Stage:
+class RunStage:
     """One run: a suite, or the probes and families (and `cases` for the cases) in `only`."""
 
     suite: SuiteName
@@ -63,13 +63,13 @@ class Stage:
 
 
 @cache
-def shapes() -> Mapping[str, Stage]:
+def shapes() -> Mapping[str, RunStage]:
     """Return the runs of the healthy engine that test the laws, by name.
 
     They have each API, mode and suite, and random selections of families and rules.
     """
     every = [
-        Stage(suite, (), 1, apis, modes, ())
+        RunStage(suite, (), 1, apis, modes, ())
         for suite in get_args(SuiteName)[:2]
         for apis in (*((api,) for api in BOTH_APIS), BOTH_APIS)
         for modes in (*((mode,) for mode in MODES), MODES)
@@ -80,7 +80,7 @@ def shapes() -> Mapping[str, Stage]:
     while len(chosen) < _SETS:
         family, few = random.choice([CASES, *families]), random.randrange(_MOST_NAMES)
         names = (family, *random.sample(ids, few))
-        every += [] if names in chosen else [Stage("standard", names, 1, cases=())]
+        every += [] if names in chosen else [RunStage("standard", names, 1, cases=())]
         chosen.add(names)
     parts = ((stage.only or (stage.suite, *stage.apis, *stage.modes), stage) for stage in every)
     return {f"{LAWS}:{'+'.join(names)}": stage for names, stage in parts}
@@ -105,7 +105,7 @@ def of_styles() -> Sequence[Fault]:
     ]
 
 
-def stages(fault: Fault, suite: SuiteName, repetition: int = 0) -> Sequence[Stage]:
+def stages(fault: Fault, suite: SuiteName, repetition: int = 0) -> Sequence[RunStage]:
     """Return the runs for a fault; each is made only if the previous one found nothing.
 
     `suite` is that of the last stage, and of the healthy engine. For an allowed variation, each
@@ -114,25 +114,25 @@ def stages(fault: Fault, suite: SuiteName, repetition: int = 0) -> Sequence[Stag
     model and a style the default run: every rule must leave their server alone.
     """
     if fault.name == HEALTHY:
-        return (Stage(suite, ()),)
+        return (RunStage(suite, ()),)
     if fault.layer == LAWS:
         return (shapes()[fault.name],)
     if fault.layer == STYLES:
-        return (Stage("standard", (), tries=1, cases=()),)
+        return (RunStage("standard", (), tries=1, cases=()),)
     if fault.allowed:
         start = (crc32(fault.name.encode()) + repetition) % SLICES
         probes = choose(suite).probes
         typical = [] if repetition else [probe for probe in probes if probe.group.typical]
         ids = [probe.id for probe in (*typical, *probes[start::SLICES])]
-        return (Stage(suite, (CASES, *dict.fromkeys(ids))),)
+        return (RunStage(suite, (CASES, *dict.fromkeys(ids))),)
     if fault.worse_model:
-        return (Stage("standard", (), tries=1),)
+        return (RunStage("standard", (), tries=1),)
     requests = [request for detector in known(fault) for request in _judged_requests(detector)]
     cases = (CASES,) if CASES in requests else ()
-    first = Stage(suite, (*cases, *_named(PROBES, requests)))
+    first = RunStage(suite, (*cases, *_named(PROBES, requests)))
     if any(isinstance(RULES[detector], CrossCheck) for detector in known(fault)):
         first = replace(first, tries=_COMPARED_TRIES)
-    return (first, Stage(suite, ()))
+    return (first, RunStage(suite, ()))
 
 
 def _judged_requests(rule_id: str) -> Sequence[str]:

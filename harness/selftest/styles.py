@@ -32,7 +32,7 @@ from harness.selftest.completions import (
     is_beginning,
     tokens_of,
 )
-from harness.selftest.habits import HABITS, MIXTURES, SLIPS, Habit, Written
+from harness.selftest.habits import HABITS, MIXTURES, SLIPS, ModelHabit, Written
 from harness.selftest.recorded_run import RecordedRun
 from harness.tasks.attempt_order import planned_attempts
 from harness.transport.http import sdk_order
@@ -42,7 +42,7 @@ _NEXT = (cot("The tool gave no result that I can use."), answer("I could not fin
 """What the model writes if a conversation goes on longer than the recorded one."""
 
 
-class Server(Protocol):
+class StyledServer(Protocol):
     """The reference engine's server in this process."""
 
     async def answer(
@@ -74,7 +74,7 @@ PARTS: Mapping[str, Mapping[str, Any]] = {
 class Style:
     """Habits, each with the share of the replies that can have it and do."""
 
-    shares: Mapping[Habit, float]
+    shares: Mapping[ModelHabit, float]
     seed: int = 0
     part: str = "whole"  # the part of the run that has it; the rest is not judged
     samples: int | None = None
@@ -135,7 +135,7 @@ class HealthyReplies:
             replies.append((reply, request))
         return replies
 
-    async def with_style(self, rollout: Rollout, style: Style, server: Server) -> Rollout:
+    async def with_style(self, rollout: Rollout, style: Style, server: StyledServer) -> Rollout:
         """Return a rollout with its replies in a style; itself if none can be or is changed."""
         if rollout.id not in self._written:
             return rollout
@@ -179,7 +179,7 @@ class _Model:
         attempt: Attempt,
         completions: Sequence[Completion],
         style: Style,
-        server: Server,
+        server: StyledServer,
     ) -> None:
         self.changed = False
         self._rollout, self._attempt = rollout, attempt
@@ -250,7 +250,7 @@ def _later(found: re.Match[str], seconds: int) -> str:
 
 
 async def styled(
-    healthy: HealthyReplies, rollouts: Sequence[Rollout], style: Style, server: Server
+    healthy: HealthyReplies, rollouts: Sequence[Rollout], style: Style, server: StyledServer
 ) -> list[Rollout]:
     """Return rollouts of a run in a style; those without a changed reply are the same objects."""
     at_once = asyncio.Semaphore(64)
@@ -265,7 +265,7 @@ async def styled(
 class StyledRun:
     """A recorded healthy run that is judged as if its model had other habits."""
 
-    def __init__(self, run: RecordedRun, server: Callable[[], Server]) -> None:
+    def __init__(self, run: RecordedRun, server: Callable[[], StyledServer]) -> None:
         """Read the replies; `server` is called for each style."""
         self._run, self._server = run, server
         attempts = {attempt.id: attempt for attempt in planned_attempts(run.tasks)}

@@ -17,7 +17,7 @@ Table: TypeAlias = tuple[Counts, Counts]  # of the part, and of the other rows
 
 
 @dataclass(frozen=True)
-class Answer(Generic[Stratum]):
+class Association(Generic[Stratum]):
     """The hits in a part of the rows and in the others, by stratum.
 
     Exact and conditional on the hits of each stratum: those of the part are hypergeometric, and the
@@ -95,7 +95,7 @@ class Answer(Generic[Stratum]):
         return sum(hits for hits, _ in pairs), sum(rows for _, rows in pairs)
 
 
-def asked(rows: Iterable[tuple[Stratum, bool, bool]]) -> Answer[Stratum]:
+def asked(rows: Iterable[tuple[Stratum, bool, bool]]) -> Association[Stratum]:
     """Return the answer for rows: the stratum of each, whether it is in the part, and is a hit.
 
     Copies are one piece of evidence: leave them out before.
@@ -105,9 +105,9 @@ def asked(rows: Iterable[tuple[Stratum, bool, bool]]) -> Answer[Stratum]:
         side = counts[stratum][not inside]
         side[0] += hit
         side[1] += 1
-    return Answer({key: ((a[0], a[1]), (b[0], b[1])) for key, (a, b) in counts.items()})
+    return Association({key: ((a[0], a[1]), (b[0], b[1])) for key, (a, b) in counts.items()})
 
 
 def p_more(part: Counts, others: Counts) -> float:
     """Return the probability of so many hits in a part by chance, given those in the others."""
-    return Answer({None: (part, others)}).p_more
+    return Association({None: (part, others)}).p_more

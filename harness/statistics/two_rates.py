@@ -19,6 +19,7 @@ docs/gate.md has the results.
 import math
 from collections.abc import Sequence
 
+from harness.statistics.question import Association
 from harness.statistics.rates import at_least, exactly
 
 PASS_ERROR = 0.05  # probability that a provider at or below the lower rate passes
@@ -108,9 +109,7 @@ def chance_of_worse(passed: int, tries: int, known_passed: int, known_tries: int
 
     Fisher's exact test (1935), one-sided.
     """
-    from scipy.stats import hypergeom
-
-    return float(hypergeom.cdf(passed, tries + known_tries, passed + known_passed, tries))
+    return Association({"": ((passed, tries), (known_passed, known_tries))}).p_fewer
 
 
 def guide_false_alarm(

@@ -7,7 +7,7 @@ from itertools import chain
 from pathlib import Path
 
 from harness.api import DIALECTS
-from harness.api.items import Reasoning, Settings
+from harness.api.items import Reasoning, RequestSettings
 from harness.api.parsed_rollout import ParsedRollout
 from harness.api.statuses import may_be_load
 from harness.golden.files import digest, serialized
@@ -51,7 +51,7 @@ class ProbeTask(Task):
         self.expensive = group.expensive
         self.probes = probes
         self._options = options
-        self._settings = Settings(
+        self._settings = RequestSettings(
             options.model, max_tokens=options.max_tokens, extra_body=options.extra_body
         )
         self._alternatives: dict[Api, int | None] = {}
@@ -102,7 +102,7 @@ class ProbeTask(Task):
     def _requests_over(self, api: Api) -> Iterator[ProbeRequest]:
         return (request for request, condition in self._planned if condition.api == api)
 
-    def _settings_of(self, request: ProbeRequest, api: Api) -> Settings:
+    def _settings_of(self, request: ProbeRequest, api: Api) -> RequestSettings:
         """Return the settings of a request, with as many logprobs as the provider returns."""
         settings, most = request.settings(self._settings), ALTERNATIVES[0]
         asked, accepted = DIALECTS[api].logprob_options(most), self._alternatives.get(api, most)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.api.items import Sample, Settings
+from harness.api.items import RequestSettings, Sample
 from harness.api.parsed_rollout import ParsedRollout
 from harness.providers.entries import Provider
 from harness.records.analysis import FailedSample, RuleResult, TaskResult
@@ -105,7 +105,7 @@ class Task(ABC):
     ) -> Attempt:
         """Return an attempt with the task's sampling, and further members of the request body."""
         sampling = self.info.sampling
-        settings = Settings(
+        settings = RequestSettings(
             model=condition.model,
             reasoning_effort=condition.effort,
             temperature=sampling.temperature,

@@ -27,7 +27,7 @@ from harness.records.rollouts import (
     StreamPart,
     TransportFailure,
 )
-from harness.traffic.recordings import Pair
+from harness.traffic.recordings import RecordedPair
 
 _BODIES = ("body", "parsed_body", "postData", "payload", "json", "content", "text", "data")
 _STREAMS = ("chunks", "events", "lines", "parts", "sse")
@@ -118,7 +118,7 @@ class Imported:
         return urlsplit(self.exchange.request.url).netloc
 
 
-def imported(pair: Pair, models: Sequence[str], scrubber: Scrubber) -> Imported:
+def imported(pair: RecordedPair, models: Sequence[str], scrubber: Scrubber) -> Imported:
     """Read a pair. Raises LeftOutError if it is not a request to gpt-oss over one of the two APIs.
 
     `models` are other names of gpt-oss models. A request whose reply was not recorded has a failure

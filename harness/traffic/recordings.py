@@ -70,7 +70,7 @@ BATCH = "custom_id"
 
 
 @dataclass(frozen=True)
-class Pair:
+class RecordedPair:
     """A request and its response as they are recorded."""
 
     file: str  # the name of the file
@@ -86,7 +86,7 @@ class Recordings:
     """
 
     files: Mapping[str, str]
-    pairs: Iterator[Pair]
+    pairs: Iterator[RecordedPair]
     left_out: Counter[str]
 
 
@@ -128,7 +128,7 @@ def _files(paths: Sequence[Path], left_out: Counter[str]) -> Iterator[_File]:
             raise ConfigurationError(f"{path} and its subfolders have no recordings ({kinds}).")
 
 
-def _pairs(files: Sequence[_File], left_out: Counter[str]) -> Iterator[Pair]:
+def _pairs(files: Sequence[_File], left_out: Counter[str]) -> Iterator[RecordedPair]:
     """Yield all pairs; a reply of a batch belongs to the request with its `custom_id`."""
     asked: defaultdict[str, list[Mapping[str, Any]]] = defaultdict(list)
     for entry in (entry for file in files for entry in file.entries if BATCH in entry):
@@ -142,13 +142,13 @@ def _pairs(files: Sequence[_File], left_out: Counter[str]) -> Iterator[Pair]:
             if REFUSED in entry:
                 left_out[entry[REFUSED]] += 1
             elif "request" in entry:
-                yield Pair(file.path.name, number, entry)
+                yield RecordedPair(file.path.name, number, entry)
             elif "response" in entry:
                 requests = asked.get(str(entry[BATCH]), [])
                 answered.add(str(entry[BATCH]))
                 if len(requests) == 1:
                     pair = {**entry, "request": requests[0], "client": False}
-                    yield Pair(file.path.name, number, pair)
+                    yield RecordedPair(file.path.name, number, pair)
                 else:
                     several = "several requests" if requests else "no request"
                     left_out[f"reply of a batch to {several} of these files"] += 1

@@ -22,8 +22,8 @@ from harness.tasks.task import Task, not_run
 from harness.tasks.tool_calling import ToolCalling
 from harness.verdict import gate, requirements, retested, speed
 from harness.verdict.causes import diagnose
-from harness.verdict.components import faulty_components
 from harness.verdict.coverage import Coverage
+from harness.verdict.engine_or_api import faulty_components
 from harness.verdict.kept_scores import KeptScores, Scores
 from harness.verdict.reference_rate import target_of
 from harness.verdict.relations import related, warning_in_recordings

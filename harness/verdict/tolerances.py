@@ -48,7 +48,7 @@ def apply_tolerances(
     what requests say may write any header: then no finding that headers may explain is proven.
     """
     compared = list(_compared(scores, account))
-    miscounted = _miscounted(compared, account)
+    miscounted = _mostly_miscounted(compared, account)
     strata = _strata(compared)
     ids = {finding.id for score in compared for finding in score.findings}
     exceeded = {rule: _excessive(rule, CHECKS[rule].tolerated, strata, growing) for rule in ids}
@@ -76,7 +76,7 @@ def apply_tolerances(
     ]
 
 
-def _miscounted(scores: Iterable[Score], account: Account) -> frozenset[str]:
+def _mostly_miscounted(scores: Iterable[Score], account: Account) -> frozenset[str]:
     """Return the APIs and modes in which most output counts are known to be wrong."""
     counted, wrong = Counter[str](), Counter[str]()
     for score in scores:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harmony.vocabulary import harmony_encoding
-from reference_engine.builtin.pages import Found, Link, Page, PageError, Pages, domain
+from reference_engine.builtin.pages import Found, Page, PageError, PageLink, Pages, domain
 
 _RESULTS = 10
 _RESULTS_HEAD = ("", "# Search Results", "")
@@ -100,14 +100,14 @@ class Browser:
         except PageError:
             return None
 
-    def _link(self, arguments: Mapping[str, Any]) -> Link:
+    def _link(self, arguments: Mapping[str, Any]) -> PageLink:
         wanted = arguments.get("id", -1)
         if isinstance(wanted, str) and not wanted.isdecimal():
-            return Link(wanted)
+            return PageLink(wanted)
         number = _integer(arguments, "id")
         page = self._page(arguments)
         if number < 0:
-            return Link(page.url)
+            return PageLink(page.url)
         if number >= len(page.links):
             raise PageError(f"Invalid link id `{number}`.")
         return page.links[number]
@@ -146,21 +146,21 @@ class Browser:
             ),
         ]
         self._found[len(self._shown)] = found
-        links = tuple(Link(result.page.url) for result in found)
+        links = tuple(PageLink(result.page.url) for result in found)
         return self._display(Page("", query, tuple(lines), links), 0, len(lines))
 
     def _find(self, pattern: str, arguments: Mapping[str, Any]) -> str:
         page = self._page(arguments)
         at = 0
         parts: list[str] = []
-        links: list[Link] = []
+        links: list[PageLink] = []
         while at < len(page.lines) and len(parts) < _MATCHES:
             if pattern.lower() not in page.lines[at].lower():
                 at += 1
                 continue
             near = page.lines[at : at + _MATCH_LINES]
             parts.append(f"# 【{len(parts)}†match at L{at}】\n{_numbered(near, at)}")
-            links.append(Link(page.url, at))
+            links.append(PageLink(page.url, at))
             at += _MATCH_LINES
         if not parts:
             return f"No `find` results for pattern: `{pattern}`"

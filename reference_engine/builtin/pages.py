@@ -31,7 +31,7 @@ class PageError(Exception):
 
 
 @dataclass(frozen=True)
-class Link:
+class PageLink:
     """A link of a page, and the line at which its target opens."""
 
     url: str
@@ -45,7 +45,7 @@ class Page:
     url: str
     title: str
     lines: tuple[str, ...]
-    links: tuple[Link, ...] = ()
+    links: tuple[PageLink, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,7 @@ def _plain(url: str, text: str) -> Page:
     return _page(url, first.lstrip("# ").strip(), text, ())
 
 
-def _page(url: str, title: str, text: str, links: tuple[Link, ...]) -> Page:
+def _page(url: str, title: str, text: str, links: tuple[PageLink, ...]) -> Page:
     text = re.sub(r"\n\s*\n+", "\n\n", text.strip())
     lines = [title, f"URL: {url}", ""]
     for line in text.splitlines():
@@ -166,16 +166,16 @@ def _page(url: str, title: str, text: str, links: tuple[Link, ...]) -> Page:
 
 def read_html(url: str, text: str) -> Page:
     """Read an HTML page: headings with `#`, items with `*`, links as `【id†text】` or with host."""
-    reader = _Reader(url)
+    reader = _PageReader(url)
     reader.feed(text)
     reader.close()
     title = " ".join("".join(reader.title).split()) or domain(url)
     body = "\n".join(" ".join(line.split()) for line in "".join(reader.text).split("\n"))
-    links = tuple(Link(address) for address in reader.links)
+    links = tuple(PageLink(address) for address in reader.links)
     return _page(url, title, re.sub(r"^\* ", "  * ", body, flags=re.MULTILINE), links)
 
 
-class _Reader(HTMLParser):
+class _PageReader(HTMLParser):
     def __init__(self, url: str) -> None:
         super().__init__()
         self.title: list[str] = []

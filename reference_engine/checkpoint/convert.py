@@ -12,8 +12,8 @@ from torch import Tensor
 from reference_engine.checkpoint.export import write_tokenizer
 from reference_engine.checkpoint.layouts import (
     Layout,
-    Piece,
     Source,
+    TensorPiece,
     config_file,
     pair_names,
     pair_shapes,
@@ -83,7 +83,7 @@ def _pair(origin: Origin, source: Source, wanted: Source, layout: Layout) -> lis
         return []
     names, shapes = pair_names(wanted.packed[0], layout), pair_shapes(source.packed[1])
     return [
-        Target(name, torch.uint8, shape, (Piece(old, range(shape[0])),))
+        Target(name, torch.uint8, shape, (TensorPiece(old, range(shape[0])),))
         for old, name, shape in zip(stored, names, shapes, strict=True)
     ]
 

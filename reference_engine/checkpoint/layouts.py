@@ -48,20 +48,20 @@ def pair_shapes(shape: Shape) -> tuple[Shape, Shape]:
 
 
 @dataclass(frozen=True)
-class Piece:
+class TensorPiece:
     """A range of rows (indices of the first dimension) of one stored tensor."""
 
     tensor: str
     rows: range
 
 
-def pieces(source: Source, rows: range) -> Iterator[Piece]:
+def pieces(source: Source, rows: range) -> Iterator[TensorPiece]:
     """Yield the pieces of stored tensors that form the given rows of a parameter."""
     begin = 0
     for name, shape in source.tensors:
         first, last = max(rows.start, begin), min(rows.stop, begin + shape[0])
         if first < last:
-            yield Piece(name, range(first - begin, last - begin))
+            yield TensorPiece(name, range(first - begin, last - begin))
         begin += shape[0]
 
 

@@ -14,7 +14,7 @@ from huggingface_hub import split_state_dict_into_shards_factory
 from safetensors.torch import save_file
 from torch import Tensor
 
-from reference_engine.checkpoint.layouts import Piece, Shape
+from reference_engine.checkpoint.layouts import Shape, TensorPiece
 from reference_engine.checkpoint.reader import INDEX
 from reference_engine.errors import SetupError
 
@@ -31,7 +31,9 @@ class Target:
     name: str
     dtype: torch.dtype
     shape: Shape
-    pieces: tuple[Piece, ...]  # rows of stored tensors that form the rows of this tensor, in order
+    pieces: tuple[
+        TensorPiece, ...
+    ]  # rows of stored tensors that form the rows of this tensor, in order
     swapped: bool = False  # whether to swap the last two dimensions
 
     @property

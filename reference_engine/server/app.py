@@ -20,7 +20,7 @@ from reference_engine.backends.token_source import TokenSource
 from reference_engine.metrics import CONTENT_TYPE, EngineMetrics
 from reference_engine.server.api_error import ApiError, internal_error, json_response
 from reference_engine.server.chat_completions import create_completion
-from reference_engine.server.connection import Context
+from reference_engine.server.connection import RequestContext
 from reference_engine.server.generation import Generation
 from reference_engine.server.raw_completions import create_raw_completion
 from reference_engine.server.responses.handler import ResponsesHandler
@@ -39,7 +39,7 @@ def create_app(
     engine: TokenSource, settings: AppSettings, generation: type[Generation] = Generation
 ) -> Starlette:
     """Create the application for an engine. Setting `app.state.stop` ends all requests."""
-    context = Context(engine, settings, generation)
+    context = RequestContext(engine, settings, generation)
     app = Starlette(
         routes=_routes(context),
         middleware=_middleware(settings),
@@ -69,7 +69,7 @@ def _middleware(settings: AppSettings) -> Sequence[Middleware]:
     return [origins, *inner]
 
 
-def _routes(context: Context) -> Sequence[BaseRoute]:
+def _routes(context: RequestContext) -> Sequence[BaseRoute]:
     chat = partial(create_completion, context)
     raw = partial(create_raw_completion, context)
     responses = ResponsesHandler(context)
@@ -98,7 +98,7 @@ def metrics_route(metrics: EngineMetrics) -> Route:
     return Route("/metrics", show, methods=["GET"])
 
 
-async def _models(context: Context, created: int, request: Request) -> Response:
+async def _models(context: RequestContext, created: int, request: Request) -> Response:
     """Return one model id, or all of them. Raises ApiError if the id is unknown."""
     about = {"object": "model", "created": created, "owned_by": "reference"}
     if (name := request.path_params.get("model")) is not None:
@@ -108,7 +108,7 @@ async def _models(context: Context, created: int, request: Request) -> Response:
     return json_response({"object": "list", "data": data})
 
 
-async def _health(context: Context, _: Request) -> Response:
+async def _health(context: RequestContext, _: Request) -> Response:
     """Return 200 if the server is ready, or 503 if it is stopping."""
     if context.stop.is_set():
         return json_response({"status": "stopping"}, 503)

@@ -11,14 +11,14 @@ from starlette.responses import Response
 
 from harmony.parse import Delta, Ended, Event, Started
 from reference_engine.server.chat_request import ChatRequest
-from reference_engine.server.connection import Context, Json, Reply, Take, obfuscated
+from reference_engine.server.connection import Json, RequestContext, SentReply, Take, obfuscated
 from reference_engine.server.custom_tools import custom_input
 from reference_engine.server.generation import Generation, usage_of
 
 _SEPARATOR = "\n\n"
 
 
-async def create_completion(context: Context, request: Request) -> Response:
+async def create_completion(context: RequestContext, request: Request) -> Response:
     """Create a completion, streaming or not."""
     body = await context.read(request, ChatRequest)
     wanted = body.generation_request(context.settings.current_date)
@@ -27,7 +27,7 @@ async def create_completion(context: Context, request: Request) -> Response:
     return await reply.respond(request, context.stop, stream=body.stream)
 
 
-class ChatReply(Reply):
+class ChatReply(SentReply):
     """The reply to one request."""
 
     def __init__(

@@ -70,7 +70,7 @@ def obfuscated(delta: Json) -> Json:
     return delta | {"obfuscation": secrets.token_hex(_BLOCK)[:missing]}
 
 
-class Reply(ABC):
+class SentReply(ABC):
     """The reply to one request: a complete response, or a stream of events."""
 
     end: ClassVar[bytes] = b"data: [DONE]\n\n"  # what follows the last event
@@ -151,7 +151,7 @@ class EventStream(Response):
 
     media_type = "text/event-stream"
 
-    def __init__(self, reply: Reply, stop: asyncio.Event) -> None:
+    def __init__(self, reply: SentReply, stop: asyncio.Event) -> None:
         super().__init__(headers={"Cache-Control": "no-cache"})
         del self.headers["content-length"]
         self._reply = reply
@@ -191,7 +191,7 @@ class EventStream(Response):
 
 
 @dataclass(frozen=True)
-class Context:
+class RequestContext:
     """The engine, the settings, the class of generations, and the event that ends all requests."""
 
     engine: TokenSource

@@ -23,7 +23,7 @@ from harmony.vocabulary import bytes_of
 from reference_engine.generation.sampling import Token
 from reference_engine.model.config import VOCABULARY
 from reference_engine.server.api_error import invalid
-from reference_engine.server.connection import Context, Json, Reply, Take
+from reference_engine.server.connection import Json, RequestContext, SentReply, Take
 from reference_engine.server.fields import AnswerRequest, Ignored, Limit, Stops, Zero
 from reference_engine.server.generation import api_errors, overflow
 from reference_engine.server.visible_text import StopStrings
@@ -102,10 +102,10 @@ class _Text:
         return self._stops.feed(self._characters.decode(b"", final=True)) + self._stops.flush()
 
 
-class CompletionReply(Reply):
+class CompletionReply(SentReply):
     """The reply to one request."""
 
-    def __init__(self, context: Context, body: CompletionRequest) -> None:
+    def __init__(self, context: RequestContext, body: CompletionRequest) -> None:
         """Read the prompt. Raises ApiError."""
         self._context = context
         self._body = body
@@ -206,7 +206,7 @@ class CompletionReply(Reply):
         }
 
 
-async def create_raw_completion(context: Context, request: Request) -> Response:
+async def create_raw_completion(context: RequestContext, request: Request) -> Response:
     """Continue a prompt, streaming or not."""
     body = await context.read(request, CompletionRequest)
     reply = CompletionReply(context, body)

@@ -135,7 +135,7 @@ LOOKS: Mapping[Outcome, Look] = {
 }
 
 
-class Cell(NamedTuple):
+class AttemptCell(NamedTuple):
     """One attempt in a map."""
 
     record: str
@@ -145,7 +145,7 @@ class Cell(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Row:
+class AttemptsRow:
     """One sample; `blocks` has the attempts under each condition, None if one was not made."""
 
     name: str
@@ -153,7 +153,7 @@ class Row:
     failed: int
     summary: str
     outcomes: str
-    blocks: tuple[tuple[Cell | None, ...], ...]
+    blocks: tuple[tuple[AttemptCell | None, ...], ...]
 
     @property
     def label(self) -> str:
@@ -168,7 +168,7 @@ class Heatmap:
     title: str
     conditions: tuple[str, ...]  # the heads of the columns
     width: int  # the number of tries at each sample
-    rows: tuple[Row, ...]  # the rows, worst first
+    rows: tuple[AttemptsRow, ...]  # the rows, worst first
     left_out: int
     legend: tuple[tuple[Outcome, Look, int], ...]
     """Each outcome that occurs, with its look and its count."""
@@ -191,7 +191,7 @@ class Drawing:
         self._conditions, self._width = tuple(conditions), width
         order = samples.worst_first()
         self._left_out = max(0, len(order) - max(1, most // self.row_cells))
-        self._rows: dict[str, dict[tuple[str, int], Cell]] = {
+        self._rows: dict[str, dict[tuple[str, int], AttemptCell]] = {
             sample: {} for sample in order[: len(order) - self._left_out]
         }
 
@@ -208,7 +208,7 @@ class Drawing:
     def add(self, score: Score, condition: str) -> None:
         """Draw a finished attempt if its sample is shown."""
         if (row := self._rows.get(score.sample)) is not None:
-            row[condition, score.attempt] = Cell(
+            row[condition, score.attempt] = AttemptCell(
                 score.record, score.outcome, score.value or 0.0, score.condition.streaming
             )
 
@@ -235,12 +235,14 @@ class Drawing:
             mixed=len(modes) > len({condition for condition, _ in modes}),
         )
 
-    def _row(self, name: str, cells: Mapping[tuple[str, int], Cell], hint: str) -> Row:
+    def _row(
+        self, name: str, cells: Mapping[tuple[str, int], AttemptCell], hint: str
+    ) -> AttemptsRow:
         attempts = cells.values()
         good = sum(cell.outcome in _PASSED for cell in attempts)
         graded = any(cell.outcome == "graded" for cell in attempts)
         mean = sum(cell.value for cell in attempts) / len(attempts)
-        return Row(
+        return AttemptsRow(
             name=name,
             hint=hint,
             failed=len(attempts) - good,
@@ -253,7 +255,7 @@ class Drawing:
         )
 
 
-def letter(cell: Cell) -> str:
+def letter(cell: AttemptCell) -> str:
     """Return what the cell of an attempt shows: a letter, or tenths of the full score."""
     if cell.outcome != "graded":
         return LOOKS[cell.outcome].letter

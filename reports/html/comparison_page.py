@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 from urllib.parse import quote
 
-from harness.compare.comparison_types import Comparison, Entry, Measured, Row
+from harness.compare.comparison_types import ComparedEntry, ComparedRow, Comparison, Measured
 from harness.run.run_folder import PAGE_FILE
 from harness.statistics.differences import Difference
 from reports import comparison as text
@@ -28,7 +28,7 @@ def render_compare_html(comparison: Comparison, folder: Path) -> str:
     """Return the whole page. Links to the reports of the runs are relative to its folder."""
     links = [_link(entry, folder) for entry in comparison.entries]
     opened: list[Json] = []
-    groups: dict[str, list[tuple[Row, list[Json]]]] = {}
+    groups: dict[str, list[tuple[ComparedRow, list[Json]]]] = {}
     # The verdict and the checks come first.
     for row in sorted(comparison.rows, key=lambda row: row.unit not in ("decision", "status")):
         cells = []
@@ -79,7 +79,7 @@ def _figures(comparison: Comparison) -> Iterator[Figure]:
         yield Figure(name, forest(name, pairs), f"difference from {comparison.against} in points")
 
 
-def _cell(row: Row, index: int, entry: Entry, key: int | None) -> Json:
+def _cell(row: ComparedRow, index: int, entry: ComparedEntry, key: int | None) -> Json:
     """Return a cell: text, style, label for screen readers, and the key of its details."""
     cell, direction = row.cells[index], text.seen(row, index)
     shown = text.value(row, cell)
@@ -95,7 +95,7 @@ def _cell(row: Row, index: int, entry: Entry, key: int | None) -> Json:
     }
 
 
-def _opened(row: Row, index: int, comparison: Comparison, link: str | None) -> Json:
+def _opened(row: ComparedRow, index: int, comparison: Comparison, link: str | None) -> Json:
     """Return what a cell shows when it is opened."""
     cell, entry = row.cells[index], comparison.entries[index]
     assert cell is not None
@@ -120,7 +120,7 @@ def _opened(row: Row, index: int, comparison: Comparison, link: str | None) -> J
     }
 
 
-def _cases(comparison: Comparison, label: str, row: Row) -> Iterator[str]:
+def _cases(comparison: Comparison, label: str, row: ComparedRow) -> Iterator[str]:
     """Yield the changed cases behind the difference of a pass rate or score."""
     if any(row.differences) and row.unit == "share":
         for changed in comparison.changes:
@@ -129,7 +129,9 @@ def _cases(comparison: Comparison, label: str, row: Row) -> Iterator[str]:
                     yield text.changed_case(case)
 
 
-def _facts(row: Row, cell: Measured, difference: Difference | None) -> Iterator[tuple[str, str]]:
+def _facts(
+    row: ComparedRow, cell: Measured, difference: Difference | None
+) -> Iterator[tuple[str, str]]:
     yield "value", text.value(row, cell)
     if cell.status is not None:
         yield "status", cell.status.replace("_", " ")
@@ -145,7 +147,7 @@ def _facts(row: Row, cell: Measured, difference: Difference | None) -> Iterator[
         yield "p-value", f"{difference.p:.2g}, corrected {difference.adjusted:.2g}"
 
 
-def _link(entry: Entry, folder: Path) -> str | None:
+def _link(entry: ComparedEntry, folder: Path) -> str | None:
     """Return the address of the report of a run, relative to a folder; None if there is none."""
     report = Path(entry.place or "").resolve() / PAGE_FILE
     if entry.place is None or entry.kind != "run" or not report.exists():

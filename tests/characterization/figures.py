@@ -28,7 +28,7 @@ from gpt_oss_verify.judge_and_report import judge_and_report, with_settings
 from harness.api import DIALECTS
 from harness.compare.columns import Column, read_run
 from harness.compare.compared import compare, labelled
-from harness.compare.comparison_types import ChangedCase, Comparison, Measured, Row
+from harness.compare.comparison_types import ChangedCase, ComparedRow, Comparison, Measured
 from harness.compare.history import HistoryPoint, history_of
 from harness.compare.previous_run import previous_run
 from harness.golden.files import fitting
@@ -379,18 +379,18 @@ def _comparison(found: Comparison, against: int) -> Figures:
     }
 
 
-def _kind(row: Row) -> str:
+def _kind(row: ComparedRow) -> str:
     kinds = {"Verdict": "verdict", "Pass rates": "rate", "Scores": "score", "Times": "time"}
     return "check" if row.section.startswith("Checks") else kinds.get(row.section, "outcome")
 
 
-def _row_name(row: Row) -> str:
+def _row_name(row: ComparedRow) -> str:
     kind = _kind(row)
     name = _name(row.name) if kind == "score" else row.name.replace(" ", "_")
     return " ".join([kind, name, *([] if row.group is None else [f"[{_name(row.group)}]"])])
 
 
-def _row(row: Row) -> Figures:
+def _row(row: ComparedRow) -> Figures:
     return {
         "values": [None if cell is None else _measured(cell, _kind(row)) for cell in row.cells],
         "differences": [None if one is None else _difference(one) for one in row.differences],

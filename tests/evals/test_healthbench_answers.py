@@ -12,11 +12,11 @@ from sample_evals import load_eval
 
 from evals.grading.requests import (
     DEFAULT_GRADER,
-    Answer,
+    FinalAnswer,
     grades_file,
     run_answers,
 )
-from harness.api.items import Sample, Settings
+from harness.api.items import RequestSettings, Sample
 from harness.errors import ConfigurationError
 from harness.providers.entries import adhoc_provider, find_provider
 from harness.records.conditions import Condition
@@ -28,7 +28,7 @@ from harness.transport import open_transport
 BENCH = load_eval("healthbench")
 QUESTION = next(iter(BENCH.rows))
 CONDITION = Condition(model=MODEL, api="chat", mode="non-streaming")
-SETTINGS = Settings(MODEL)
+SETTINGS = RequestSettings(MODEL)
 
 
 def reply(text: str | None, finish: str = "stop") -> mock.Handler:
@@ -41,7 +41,7 @@ def reply(text: str | None, finish: str = "stop") -> mock.Handler:
     return handle
 
 
-async def answers_to(folder: Path, handler: mock.Handler) -> list[Answer]:
+async def answers_to(folder: Path, handler: mock.Handler) -> list[FinalAnswer]:
     """The answers of a run of one question that can be graded."""
     sample = Sample(QUESTION, BENCH.prompt(QUESTION, 1).messages)
     attempt = Attempt(f"healthbench/{QUESTION}/1", "healthbench", sample, CONDITION, 1, SETTINGS)
@@ -55,7 +55,7 @@ async def answers_to(folder: Path, handler: mock.Handler) -> list[Answer]:
 
 async def test_a_complete_answer_is_graded_without_its_cot(tmp_path: Path) -> None:
     found = await answers_to(tmp_path, reply(" Call an ambulance.\n"))
-    assert found == [Answer(f"healthbench/{QUESTION}/1", QUESTION, " Call an ambulance.\n")]
+    assert found == [FinalAnswer(f"healthbench/{QUESTION}/1", QUESTION, " Call an ambulance.\n")]
 
 
 @pytest.mark.parametrize(

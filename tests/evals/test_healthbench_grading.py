@@ -16,14 +16,14 @@ from waiting import until
 
 from evals.grading.grades import REQUESTS, Verdicts, verdicts_in
 from evals.grading.requests import (
-    Answer,
+    FinalAnswer,
     GradingTask,
     grade_with,
     grades_file,
     grading_tasks,
     run_answers,
 )
-from harness.api.items import Sample, Settings
+from harness.api.items import RequestSettings, Sample
 from harness.errors import ProviderUnauthorizedError, ProviderUnavailableError
 from harness.providers.entries import Provider, adhoc_provider, changed
 from harness.records.conditions import BOTH_APIS, Condition
@@ -38,7 +38,7 @@ NAME = "grader"
 LOG = grades_file(NAME, MODEL)
 BENCH = load_eval("healthbench")
 ANSWERS = tuple(
-    Answer(f"cell/{question}/{number}", question, f"Answer {number} to {question}.")
+    FinalAnswer(f"cell/{question}/{number}", question, f"Answer {number} to {question}.")
     for number in (1, 2)
     for question in BENCH.rows
 )
@@ -227,7 +227,7 @@ async def test_the_grader_has_its_own_key_and_never_sees_the_cot(
                 Sample(question, row.messages),
                 Condition(model=MODEL, api=api, mode="non-streaming"),
                 1,
-                Settings(MODEL),
+                RequestSettings(MODEL),
             )
             for question, row in BENCH.rows.items()
             for api in BOTH_APIS

@@ -10,7 +10,7 @@ from test_baseline_verdict import judged, recorded
 from evals.baselines.published import published_scores
 from evals.declaration import scripts
 from evals.grading import GRADER, GRADER_SYSTEM
-from evals.grading.requests import Answer, grading_tasks
+from evals.grading.requests import FinalAnswer, grading_tasks
 from evals.prompts import choose_prompts, fill, our_prompts, our_templates, wording
 from evals.registry import EVALS, OWN
 from harness.errors import ConfigurationError
@@ -56,7 +56,7 @@ def test_evals_use_the_prompt_set_of_the_run_for_questions_and_grading(tmp_path)
     assert first_prompt(eval_task("gpqa", prompts=prompts)).startswith("G: ")
     bench = eval_task("healthbench", prompts=prompts).test
     question = bench.questions[0].id
-    system, user = next(grading_tasks(bench, [Answer("1", question, "Rest.")])).messages
+    system, user = next(grading_tasks(bench, [FinalAnswer("1", question, "Rest.")])).messages
     assert (system.role, system.text) == ("system", "Help.")
     assert user.text.startswith("H: ")
     assert user.text.endswith(f"assistant: Rest. / {bench.rows[question].items[0].text}")
@@ -64,7 +64,7 @@ def test_evals_use_the_prompt_set_of_the_run_for_questions_and_grading(tmp_path)
 
 def test_the_bundled_grader_prompt_is_one_message():
     bench = eval_task("healthbench").test
-    task = next(grading_tasks(bench, [Answer("1", bench.questions[0].id, "Rest.")]))
+    task = next(grading_tasks(bench, [FinalAnswer("1", bench.questions[0].id, "Rest.")]))
     assert [message.role for message in task.messages] == ["user"]
 
 

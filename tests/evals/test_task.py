@@ -16,7 +16,7 @@ from harness.errors import ConfigurationError
 from harness.records.conditions import Condition
 from harness.records.figures import BaselineVerdict
 from harness.records.rollouts import Rollout, TransportFailure
-from harness.records.scores import Score, Usage
+from harness.records.scores import Score, UsedTokens
 from harness.records.settings import Sampling
 from harness.tasks.attempt_order import planned_attempts
 from harness.tasks.task import not_run
@@ -259,7 +259,7 @@ def score(question, number, outcome="correct", **more):
         "outcome": outcome,
         "value": value,
         "openai_value": value,
-        "usage": Usage(input=50, output=100, reasoning=80),
+        "usage": UsedTokens(input=50, output=100, reasoning=80),
     }
     return Score(**(fields | more))
 
@@ -277,7 +277,7 @@ def result(*scores, tries=2, questions=("a", "b")):
 
 
 def missing(question, number):
-    return replace(score(question, number, "not_run"), openai_value=None, usage=Usage())
+    return replace(score(question, number, "not_run"), openai_value=None, usage=UsedTokens())
 
 
 def test_every_attempt_that_was_made_is_in_the_denominator():
@@ -345,7 +345,7 @@ def test_two_attempts_at_the_same_wrong_choice_outvote_one_right_one():
 
 
 def test_reasoning_tokens_are_counted_separately_from_answer_tokens():
-    found = result(score("a", 1), score("b", 1, usage=Usage(unreported=1)))
+    found = result(score("a", 1), score("b", 1, usage=UsedTokens(unreported=1)))
     assert (found.tokens.output, found.tokens.unreported) == (100, 1)
     assert (found.tokens.reasoning_each.p50, found.tokens.answer_each.p50) == (80, 20)
 

@@ -4,10 +4,10 @@ from harness.compare.comparison_types import (
     SCORES,
     Changes,
     CheckChange,
+    ComparedEntry,
+    ComparedRow,
     Comparison,
-    Entry,
     Measured,
-    Row,
 )
 from harness.statistics.differences import Difference
 from reports.comparison import sections, summary
@@ -19,7 +19,7 @@ def check(name, *statuses):
     cells = [
         None if status is None else Measured(status=status, hits=2, total=4) for status in statuses
     ]
-    return Row(section="Checks: cot", name=name, unit="status", cells=tuple(cells),
+    return ComparedRow(section="Checks: cot", name=name, unit="status", cells=tuple(cells),
                differences=(None,) * len(cells), differs=False)  # fmt: skip
 
 
@@ -28,14 +28,14 @@ def rate(group, value=0.0, seen="none"):
         value=value, low=value - 0.1, high=value + 0.1, p=1.0, adjusted=1.0, seen=seen,
         detectable=0.41, pairs=6,
     )  # fmt: skip
-    return Row(section="Pass rates", name="pass@1", group=group, unit="share",
+    return ComparedRow(section="Pass rates", name="pass@1", group=group, unit="share",
                cells=(Measured(value=1.0),) * 2, differences=(None, found),
                differs=False)  # fmt: skip
 
 
 def comparison(*rows, causes=(), **changes):
     def entry(label, decision, causes=()):
-        return Entry(
+        return ComparedEntry(
             label=label,
             kind="run",
             provider="p",

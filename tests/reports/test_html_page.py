@@ -26,7 +26,7 @@ from reporting import (
 
 from harness.records.register import elsewhere
 from harness.records.rollouts import Retry
-from harness.records.scores import Timing, Usage
+from harness.records.scores import Timing, UsedTokens
 from reports.build import build_report
 from reports.html import transcripts
 from reports.html.report import render_html
@@ -246,7 +246,7 @@ def many(count):
             attempt + 1,
             "no_tool_call" if bad else "success",
             detail="The model called no tool." * bad,
-            usage=Usage(10, number % 90, 3),
+            usage=UsedTokens(10, number % 90, 3),
             timing=(Timing(number % 50 / 10),),
         )
 

@@ -17,7 +17,7 @@ from harness.records.conditions import BOTH_APIS, MODES, Api, Condition
 from harness.records.figures import ExchangeCounts, Latency, MeanScore, TokenCounts
 from harness.records.rollouts import Rollout
 from harness.records.runs import DatasetInfo, RunInfo, RunSettings, TaskInfo
-from harness.records.scores import Description, Evidence, Finding, Score, Timing, Usage
+from harness.records.scores import Description, Evidence, Finding, Score, Timing, UsedTokens
 from harness.records.settings import Sampling, Thresholds
 from harness.run import run_folder
 from harness.run.cases import Case, Suite
@@ -172,7 +172,7 @@ def _scores(task: TaskInfo, samples: Iterable[str], passes: Passes) -> Iterator[
                     value=float(passed),
                     detail="" if passed else "The model answered without calling a tool.",
                     answer=("42" if passed else "41") if task.kind == "eval" else None,
-                    usage=Usage(50, 20, 9),
+                    usage=UsedTokens(50, 20, 9),
                     timing=(Timing(1.0 + number / 10, *streamed),),
                     seconds=1.0 + number / 10,
                     requests=1,

@@ -12,7 +12,7 @@ from mock_provider import Handler, Received, write_reply
 from replies import MODEL, Reply, blocks, whole
 
 from harness.api import DIALECTS
-from harness.api.items import Message, Settings
+from harness.api.items import Message, RequestSettings
 from harness.records.conditions import Api, Condition, Mode
 from harness.records.rollouts import Exchange, LoopEnd, Request, Response, Rollout, StreamPart
 from harness.run.cases import Case, load_suite
@@ -48,7 +48,7 @@ def exchange(api: Api, streaming: bool, answer: Response | None, **more: Any) ->
         instructions=None,
         tools=SUITE.tools,
         streaming=streaming,
-        settings=Settings(MODEL),
+        settings=RequestSettings(MODEL),
     )
     request = Request(method="POST", url=f"http://test/v1{dialect.path}", headers={}, body=body)
     fields: dict[str, Any] = {"started_at": STARTED, "elapsed": 2.0, **more}

@@ -35,7 +35,7 @@ from harness.records.scores import (
     Percentiles,
     Score,
     Timing,
-    Usage,
+    UsedTokens,
 )
 from harness.records.settings import Sampling, Thresholds
 from harness.verdict.judge import ExchangeCounter
@@ -65,7 +65,7 @@ def score(sample: str, attempt: int = 1, outcome: str = "success", **changes: An
         name = f"{task}/{under.effort}/{name}"
     defaults = {
         "value": _VALUES.get(outcome, 0.0),
-        "usage": Usage(100, 40, 18),
+        "usage": UsedTokens(100, 40, 18),
         "timing": (Timing(2.0), Timing(2.0)),
         "seconds": 1.5,
         "requests": 2,

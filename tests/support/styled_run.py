@@ -21,7 +21,7 @@ from itertools import product
 from corpus import healthy
 
 from harness.records.analysis import Analysis
-from harness.selftest.habits import HABITS, MIXTURES, SLIPS, Habit
+from harness.selftest.habits import HABITS, MIXTURES, SLIPS, ModelHabit
 from harness.selftest.styles import PARTS, Style, StyledRun
 from reference_engine.prescribed import PrescribedServer
 
@@ -55,7 +55,7 @@ def main() -> None:
     several = {"all": [*HABITS, *MIXTURES], "slips": [*SLIPS]}
     names = [name for given in options.names for name in several.get(given, [given])]
     known = HABITS | SLIPS
-    shares: list[tuple[str, object, dict[Habit, float], int | None]] = []
+    shares: list[tuple[str, object, dict[ModelHabit, float], int | None]] = []
     for name in names:
         if name in MIXTURES:
             shares.append((name, "mixture", {**MIXTURES[name]}, None))

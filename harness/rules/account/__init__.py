@@ -78,10 +78,13 @@ def account_of(scores: Iterable[Score]) -> Account:
     return account_of_replies([row for score in scores for row in score.replies])
 
 
-def _miscounted(
+def _shown_miscounted(
     replies: Iterable[Row], entries: Mapping[tuple[str, int], Entry]
 ) -> frozenset[tuple[Api, bool]]:
-    """Return the modes in which several texts are known to be intact and their counts wrong."""
+    """Return the modes in which several texts are known to be intact and their counts wrong.
+
+    No claim: it accuses no reply, it only keeps counts of these modes from accusing one.
+    """
     wrong = {
         (row.mode, row.written)
         for row in replies
@@ -95,13 +98,13 @@ def account_of_replies(replies: Sequence[Row]) -> Account:
     """Return the account of replies, from their rows."""
     same = [copies.copied(row) for row in replies]
     counting = Counting(replies, same)
-    entries = {row.key: entry for row, entry in copies.judged(replies, same, counting)}
-    entries |= {row.key: entry for row, entry in structure.judged(replies, counting)}
+    entries = {row.key: entry for row, entry in copies.of_copies(replies, same, counting)}
+    entries |= {row.key: entry for row, entry in structure.of_structure(replies, counting)}
     left = [row for row in replies if row.key not in entries]
-    for witness in (twins.of_whole_replies(left, counting), twins.judged(left, counting)):
+    for witness in (twins.of_whole_replies(left, counting), twins.of_twins(left, counting)):
         for row, entry in witness:
             entries.setdefault(row.key, entry)
-    for row, entry in counts.judged(replies, counting, _miscounted(replies, entries)):
+    for row, entry in counts.of_counts(replies, counting, _shown_miscounted(replies, entries)):
         entries.setdefault(row.key, entry)
     for row, is_same in zip(replies, same, strict=True):
         fits = counting.fits(row) and is_same is not False

@@ -30,7 +30,7 @@ _PLANNED = 4  # samples that a model plans to copy, and that a change of a serve
 _SHORTEST_TEXT = 4  # characters of a text in arguments that a CoT plans
 
 
-def judged(replies: Sequence[Row], copies: Sequence[bool | None], counting: Counting) -> Judged:
+def of_copies(replies: Sequence[Row], copies: Sequence[bool | None], counting: Counting) -> Judged:
     """Judge the replies that lack what their requests want.
 
     The server changed one whose count is that of the wanted text by many tokens; several that are
@@ -50,7 +50,7 @@ def judged(replies: Sequence[Row], copies: Sequence[bool | None], counting: Coun
             peers[row.api].append(row)
         elif change is not None:
             entry, more = change
-            shown = _counted_instead(row, more, counting)
+            shown = counting.instead(row, more)
             proof = bool(shown) and min(map(abs, more)) > SURELY
             same_change = (row.api, entry.place, entry.what)
             alike: Hashable = same_change if Change(entry.what).simple else None
@@ -100,16 +100,6 @@ def _is_filtered(row: Row, entry: Entry) -> bool:
     """Whether the placeholder of a filter, which the CoT lacks, replaces a wanted text."""
     mask = re.search(FILTERED, entry.got) if entry.what is What.MASKED else None
     return mask is not None and mask[0] not in row.reasoning
-
-
-def _counted_instead(row: Row, more: Iterable[int], counting: Counting) -> bool | None:
-    """Whether the count is that of the wanted text; None if it fits both, or neither.
-
-    `more` are the further tokens that the wanted text has, in each spelling.
-    """
-    wanted = any(counting.fits(row, n) for n in more)
-    own = counting.fits(row)
-    return None if wanted == own or row.ledger is None else wanted
 
 
 def _affects(what: What, kind: str, intact: Row) -> bool:

@@ -118,6 +118,16 @@ class Counting:
         """Whether the usual spellings of a model explain the count."""
         return any(self.fits(row, more + few) for few in range(-NEAR, NEAR + 1))
 
+    def instead(self, row: Row, more: Iterable[int], *, near: bool = False) -> bool | None:
+        """Whether the count is that of another text; None if it is that of both, or of neither.
+
+        `more` are the further tokens of the other text, in each spelling. `near` allows the usual
+        spellings of a model.
+        """
+        fits = self.is_near if near else self.fits
+        other, own = any(fits(row, n) for n in more), fits(row)
+        return None if other == own else other
+
     def lacks_tokens(self, row: Row) -> bool:
         """Whether the count is of more text than the reply has, in the spellings of a model."""
         return (self.off(row) or 0) > 0 and not self.is_near(row)
@@ -200,7 +210,8 @@ def wrong_counts(replies: Sequence[Row], counting: Counting) -> Mapping[int, tup
     """Return which replies, by their places, have a wrong count: how it is wrong, and a detail.
 
     A formula must explain most of the odd counts of the run, or alone the count of a reply that
-    differs by many tokens; lost text has such a number by chance only.
+    differs by many tokens; lost text has such a number by chance only. This makes no claims: a way
+    to count is the server's, whoever wrote the texts, and accuses none of them.
     """
     counted = [(at, row, row.ledger) for at, row in enumerate(replies) if row.ledger]
     offs = {at: counting.off(row) or 0 for at, row, _ in counted}

@@ -48,7 +48,7 @@ _EDGES = ((_SHARED, LONG_TEXT), (_MOST, 6))
 is for a text that a server adds to every reply."""
 
 
-def judged(
+def of_counts(
     replies: Sequence[Row], counting: Counting, miscounted: Collection[Hashable] = ()
 ) -> Judged:
     """Judge replies by their counts alone.
@@ -97,7 +97,10 @@ def _only_reasoning(replies: Sequence[Row]) -> Judged:
 
 
 def _unexplained(odd: Sequence[tuple[Row, int]], replies: Sequence[Row]) -> Judged:
-    """Yield the replies with odd counts, each with the tokens by which its count is off."""
+    """Yield the replies with odd counts, each with the tokens by which its count is off.
+
+    They make no claims: every one is named, and only how many there are says what it proves.
+    """
     thinks = any(row.reasoning for row in replies)
     without = [row for row, off in odd if off > 0 and _lacks_cot(row, thinks=thinks)]
     lost, many = are_many(without, replies), are_many([row for row, _ in odd], replies)

@@ -31,7 +31,7 @@ _LOOP = 0.6  # the share of different groups of three characters, below which a 
 _FENCE = re.compile(r"```\w*\n(.*?)\n?```", re.DOTALL)
 
 
-def judged(replies: Sequence[Row], counting: Counting) -> Judged:
+def of_structure(replies: Sequence[Row], counting: Counting) -> Judged:
     """Yield the replies whose text is repeated, restarted, escaped, glued, or in a code fence.
 
     A single count may be odd by chance, so that several replies are escaped or in a fence. A model

@@ -85,7 +85,7 @@ def _decoded(text: str) -> str:
     return text.rstrip("\N{REPLACEMENT CHARACTER}").rstrip()
 
 
-def judged(replies: Sequence[Row], counting: Counting) -> Judged:
+def of_twins(replies: Sequence[Row], counting: Counting) -> Judged:
     """Compare the greedy replies to one request that the model ended."""
     groups: dict[tuple[str, str], list[Row]] = defaultdict(list)
     for row in replies:
@@ -94,7 +94,7 @@ def judged(replies: Sequence[Row], counting: Counting) -> Judged:
     yield from convicted(_worn_out(replies))
     several = [group for group in groups.values() if len(group) > 1]
     yield from _unlike(several, counting)
-    yield from _miscounted(several, counting)
+    yield from _counted_apart(several, counting)
     lost: list[Claim] = []
     kept: set[Api] = set()
     for (request, form), group in groups.items():
@@ -153,7 +153,7 @@ def _unlike(groups: Sequence[Sequence[Row]], counting: Counting) -> Judged:
             if counting.fits(row) and right.ledger and not counting.fits(right):
                 continue
             entry = _difference(row, right)
-            sure = _counted_instead(row, entry, counting)
+            sure = _counted_as_twin(row, entry, counting)
             proof = entry.what is What.GARBLED or sure is True
             broken = sure is None and not row.calls and entry.what is What.BROKEN_OFF
             alike: Hashable = entry.what if broken else None
@@ -167,12 +167,12 @@ def _unlike(groups: Sequence[Sequence[Row]], counting: Counting) -> Judged:
     yield from associated(groups, simple) or associated(groups, apart, [BY_MODE])
 
 
-def _counted_instead(row: Row, entry: Entry, counting: Counting) -> bool | None:
+def _counted_as_twin(row: Row, entry: Entry, counting: Counting) -> bool | None:
     """Whether the count surely is that of the twin's text instead; None if it may be its own."""
     more = more_tokens(entry.got, entry.wanted)
     if more is not None and entry.place == "CoT" and not entry.got:
         more += COT_HEADER
-    if more is None or counting.is_near(row) or not counting.is_near(row, more):
+    if more is None or not counting.instead(row, [more], near=True):
         return None
     return abs(more) > SURELY
 
@@ -200,7 +200,7 @@ def _right(group: Sequence[Row], counting: Counting) -> Row | None:
     return None
 
 
-def _miscounted(groups: Sequence[Sequence[Row]], counting: Counting) -> Judged:
+def _counted_apart(groups: Sequence[Sequence[Row]], counting: Counting) -> Judged:
     """Yield the replies with the text of their twins and a different count.
 
     The most frequent count is right, of those that a model's spelling explains. A malformed header

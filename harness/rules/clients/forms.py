@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from harness.api import DIALECTS
-from harness.api.items import History, Settings
+from harness.api.items import History, RequestSettings
 from harness.records.conditions import BOTH_APIS, MODES, Api, Mode
 from harness.records.rollouts import SDK
 from harness.records.scores import Severity
@@ -116,7 +116,7 @@ class Variant(_Sent):
             instructions=plain.instructions,
             tools=plain.tools,
             streaming=False,
-            settings=Settings("", history=self.history),
+            settings=RequestSettings("", history=self.history),
         )
         changed = deepcopy(body)
         for path in self.drop:

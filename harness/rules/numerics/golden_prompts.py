@@ -17,7 +17,14 @@ import orjson
 from harmony.render import OTHER_ORDERS, Order, render_prompt
 from harness.api import DIALECTS
 from harness.api.harmony import conversation_of
-from harness.api.items import ConversationItem, Message, Reasoning, Settings, ToolCall, ToolResult
+from harness.api.items import (
+    ConversationItem,
+    Message,
+    Reasoning,
+    RequestSettings,
+    ToolCall,
+    ToolResult,
+)
 from harness.golden.content import Requests
 from harness.records.conditions import Api
 from harness.rules.evidence.documents import PLACES, behind, line, lines_of
@@ -166,7 +173,7 @@ def body(api: Api, request: ProbeRequest, model: str = "") -> dict[str, Any]:
         instructions=request.instructions,
         tools=request.tools,
         streaming=False,
-        settings=request.settings(Settings(model)),
+        settings=request.settings(RequestSettings(model)),
     )
 
 
@@ -190,7 +197,7 @@ def respelled(model: str, date: str | None) -> Mapping[Order, Mapping[str, Mappi
     for request in greedy("harmony"):
         if not any(isinstance(turn, ToolCall) for turn in request.turns):
             continue
-        settings = request.settings(Settings(model))
+        settings = request.settings(RequestSettings(model))
         asked = conversation_of(request.turns, request.instructions, request.tools, settings)
         raw = body("harmony", request, model)
         for order, named in bodies.items():

@@ -16,7 +16,7 @@ from starlette.responses import Response
 from harmony.conversation import ConversationItem, texts_of
 from reference_engine.builtin.tools import Toolbox
 from reference_engine.server.api_error import ApiError, invalid, json_response
-from reference_engine.server.connection import Context, Json, Reply, Take, obfuscated
+from reference_engine.server.connection import Json, RequestContext, SentReply, Take, obfuscated
 from reference_engine.server.generation import Generation, GenerationRequest, usage_of
 from reference_engine.server.responses.input_items import history_of
 from reference_engine.server.responses.offered_tools import builtin_of
@@ -134,7 +134,7 @@ def page(items: Sequence[Json], query: Mapping[str, str]) -> Json:
 class ResponsesHandler:
     """Serves Responses requests with one engine, and stores the responses."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: RequestContext) -> None:
         self._context = context
         settings = context.settings
         self.store = ResponseStore(settings.stored_responses, settings.stored_bytes)
@@ -258,7 +258,7 @@ def _stored(
     )
 
 
-class ResponsesReply(Reply):
+class ResponsesReply(SentReply):
     """One response: the object, and its stream of numbered events.
 
     `keep` receives the complete response.

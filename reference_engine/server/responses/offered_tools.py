@@ -13,7 +13,7 @@ from reference_engine.server.fields import FunctionDefinition, FunctionName, Ign
 from reference_engine.server.tool_choice import Choice, ChoiceMode, OfferedTool
 
 
-class Tool(FunctionDefinition):
+class ResponsesTool(FunctionDefinition):
     """A function tool."""
 
     type: Literal["function"]
@@ -39,7 +39,7 @@ class Namespace(RequestModel):
     type: Literal["namespace"]
     name: str
     description: str = ""
-    tools: Annotated[list[Tool], Field(min_length=1)]
+    tools: Annotated[list[ResponsesTool], Field(min_length=1)]
 
     def echoed(self) -> dict[str, Any]:
         """Return the namespace in the response."""
@@ -54,26 +54,26 @@ class _BuiltinTool(RequestModel):
         return self.model_dump(exclude_none=True)
 
 
-class Grammar(Syntax):
+class ToolGrammar(Syntax):
     """A text that follows a grammar."""
 
     type: Literal["grammar"]
 
 
-class CustomTool(RequestModel):
+class ResponsesCustomTool(RequestModel):
     """A tool whose input is a text."""
 
     type: Literal["custom"]
     name: FunctionName
     description: str = ""
-    format: Annotated[TextInput | Grammar, Field(discriminator="type")] = TextInput(type="text")
+    format: Annotated[TextInput | ToolGrammar, Field(discriminator="type")] = TextInput(type="text")
     allowed_callers: Ignored = None
     asynchronous: Literal[False] = Field(alias="async", default=False)
     defer_loading: Literal[False] = False
 
     def tool(self) -> FunctionTool:
         """Return the function that the model sees."""
-        grammar = self.format if isinstance(self.format, Grammar) else None
+        grammar = self.format if isinstance(self.format, ToolGrammar) else None
         return custom_function(self.name, self.description, grammar)
 
     def echoed(self) -> dict[str, Any]:
@@ -122,26 +122,27 @@ class CodeInterpreter(_BuiltinTool):
 
 
 AnyTool = Annotated[
-    Tool | Namespace | CustomTool | WebSearch | CodeInterpreter, Field(discriminator="type")
+    ResponsesTool | Namespace | ResponsesCustomTool | WebSearch | CodeInterpreter,
+    Field(discriminator="type"),
 ]
 
 
-class NamedTool(RequestModel):
+class ChosenTool(RequestModel):
     """A tool choice that names a function or a custom tool."""
 
     type: Literal["function", "custom"]
     name: str
 
 
-class AllowedTools(RequestModel):
+class ChosenTools(RequestModel):
     """A tool choice that allows some of the functions."""
 
     type: Literal["allowed_tools"]
     mode: Literal["auto", "required"]
-    tools: Annotated[list[NamedTool], Field(min_length=1)]
+    tools: Annotated[list[ChosenTool], Field(min_length=1)]
 
 
-ToolChoice = ChoiceMode | Annotated[NamedTool | AllowedTools, Field(discriminator="type")]
+ToolChoice = ChoiceMode | Annotated[ChosenTool | ChosenTools, Field(discriminator="type")]
 
 
 def offered(tools: Sequence[AnyTool]) -> Iterator[OfferedTool]:
@@ -150,7 +151,7 @@ def offered(tools: Sequence[AnyTool]) -> Iterator[OfferedTool]:
         if isinstance(tool, Namespace):
             for within, function in enumerate(tool.tools):
                 yield OfferedTool(function.tool(), f"tools[{at}].tools[{within}]")
-        elif isinstance(tool, Tool | CustomTool):
+        elif isinstance(tool, ResponsesTool | ResponsesCustomTool):
             yield OfferedTool(tool.tool(), f"tools[{at}]")
 
 
@@ -166,7 +167,7 @@ def namespaces(tools: Sequence[AnyTool]) -> dict[str, str]:
 
 def custom(tools: Sequence[AnyTool]) -> frozenset[str]:
     """Return the names of the custom tools."""
-    return frozenset(tool.name for tool in tools if isinstance(tool, CustomTool))
+    return frozenset(tool.name for tool in tools if isinstance(tool, ResponsesCustomTool))
 
 
 def builtin_of(
@@ -207,9 +208,9 @@ _OPTION: dict[Builtin, str] = {"browser": "--browser", "python": "--python"}
 def choice_of(choice: ToolChoice) -> Choice:
     """Return the tool choice, independent of the API."""
     match choice:
-        case NamedTool(name=name):
+        case ChosenTool(name=name):
             return Choice("required", chosen=name)
-        case AllowedTools(mode=mode, tools=listed):
+        case ChosenTools(mode=mode, tools=listed):
             return Choice(mode, allowed=tuple(tool.name for tool in listed))
         case mode:
             return Choice(mode)

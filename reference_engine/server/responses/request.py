@@ -38,7 +38,7 @@ Includable = Literal[
 """`openai.types.responses.ResponseIncludable`; importing the SDK would take a second."""
 
 
-class JsonSchemaFormat(JsonSchema):
+class TextSchema(JsonSchema):
     """An answer that follows a schema."""
 
     type: Literal["json_schema"]
@@ -47,9 +47,9 @@ class JsonSchemaFormat(JsonSchema):
 class TextSettings(RequestModel):
     """`text` of a request."""
 
-    format: Annotated[
-        TextFormat | JsonObjectFormat | JsonSchemaFormat, Field(discriminator="type")
-    ] = TextFormat(type="text")
+    format: Annotated[TextFormat | JsonObjectFormat | TextSchema, Field(discriminator="type")] = (
+        TextFormat(type="text")
+    )
     verbosity: Verbosity = "medium"
 
 

@@ -16,7 +16,7 @@ from pydantic import Field
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from reference_engine.server.api_error import ApiError, internal_error
-from reference_engine.server.connection import Context, Json
+from reference_engine.server.connection import Json, RequestContext
 from reference_engine.server.fields import parse_request
 from reference_engine.server.responses.handler import (
     ResponsesHandler,
@@ -59,7 +59,7 @@ class SocketReply(ResponsesReply):
 class ResponsesSocket:
     """Serves connections; each knows its own responses, also those that are not stored."""
 
-    def __init__(self, context: Context, handler: ResponsesHandler) -> None:
+    def __init__(self, context: RequestContext, handler: ResponsesHandler) -> None:
         self._context = context
         self._handler = handler
 

@@ -13,8 +13,8 @@ from harness.api.items import (
     Message,
     Reasoning,
     Reply,
+    RequestSettings,
     Role,
-    Settings,
     Tool,
     ToolCall,
     ToolResult,
@@ -28,7 +28,7 @@ from harness.records.rollouts import Exchange, Request, Response, StreamPart, Tr
 
 TOOL = Tool("get_weather", "Weather.", {"type": "object", "properties": {}}, '{"t": 21}')
 CHAT, RESPONSES = DIALECTS["chat"], DIALECTS["responses"]
-SETTINGS = Settings(
+SETTINGS = RequestSettings(
     "gpt-oss-20b",
     reasoning_effort="low",
     temperature=1.0,
@@ -127,7 +127,7 @@ def test_no_unrequested_options_are_sent(dialect: Dialect) -> None:
         instructions=None,
         tools=(),
         streaming=False,
-        settings=Settings("m"),
+        settings=RequestSettings("m"),
     )
     assert body.keys() <= {"model", "messages", "input", "store"}
 
@@ -143,7 +143,7 @@ def test_a_conversation_is_sent_as_it_is() -> None:
     messages = [Message(role, text) for role, text in turns]
     for dialect, place in ((CHAT, "messages"), (RESPONSES, "input")):
         body = dialect.first_request(
-            messages, instructions=None, tools=(), streaming=False, settings=Settings("m")
+            messages, instructions=None, tools=(), streaming=False, settings=RequestSettings("m")
         )
         assert [(item["role"], item["content"]) for item in body[place]] == turns
         assert "instructions" not in body
@@ -503,7 +503,7 @@ _HISTORY = (
 
 def test_chat_joins_cot_calls_and_text_into_one_message() -> None:
     body = DIALECTS["chat"].first_request(
-        _HISTORY, instructions=None, tools=(), streaming=False, settings=Settings("m")
+        _HISTORY, instructions=None, tools=(), streaming=False, settings=RequestSettings("m")
     )
     function = {"name": "get_weather", "arguments": '{"location": "Oslo"}'}
     parts = [{"type": "text", "text": "Weather"}, {"type": "text", "text": "in Oslo?"}]
@@ -526,7 +526,7 @@ def test_chat_joins_cot_calls_and_text_into_one_message() -> None:
 def test_text_before_a_call_is_in_the_same_chat_message() -> None:
     turns = (Message("user", "Hi"), Message("assistant", "I look."), ToolCall("call_1", "f", "{}"))
     body = DIALECTS["chat"].first_request(
-        turns, instructions=None, tools=(), streaming=False, settings=Settings("m")
+        turns, instructions=None, tools=(), streaming=False, settings=RequestSettings("m")
     )
     assert [(m["role"], m["content"], "tool_calls" in m) for m in body["messages"]] == [
         ("user", "Hi", False),
@@ -536,7 +536,7 @@ def test_text_before_a_call_is_in_the_same_chat_message() -> None:
 
 def test_responses_has_an_item_for_each_turn() -> None:
     body = DIALECTS["responses"].first_request(
-        _HISTORY, instructions=None, tools=(), streaming=False, settings=Settings("m")
+        _HISTORY, instructions=None, tools=(), streaming=False, settings=RequestSettings("m")
     )
     kinds = [(item["type"], item.get("role")) for item in body["input"]]
     assert kinds == [

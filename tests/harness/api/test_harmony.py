@@ -11,7 +11,7 @@ from harness.api.items import (
     Message,
     Reasoning,
     Reply,
-    Settings,
+    RequestSettings,
     Tool,
     ToolCall,
     ToolResult,
@@ -33,7 +33,7 @@ def first(*items: Any, **settings: Any) -> dict[str, Any]:
         instructions="Be brief.",
         tools=(TOOL,),
         streaming=False,
-        settings=Settings("m", **settings),
+        settings=RequestSettings("m", **settings),
     )
 
 

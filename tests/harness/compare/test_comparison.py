@@ -12,7 +12,7 @@ from compared_runs import QUESTIONS, SMALL, TINY, judged_run, never_in
 
 from harness.compare.columns import TRIES, Column, Published, read_run
 from harness.compare.compared import compare, labelled
-from harness.compare.comparison_types import Entry
+from harness.compare.comparison_types import ComparedEntry
 from harness.compare.history import gaps, history_of
 from harness.compare.previous_run import previous_run, since_previous
 from harness.errors import HarnessError
@@ -136,7 +136,7 @@ def judging(name, **counts):
         rate=clustered_rate([(1, 1)] * failed + [(0, 1)] * (every - failed)),
         counts=shares,
     )
-    entry = Entry(label=name, kind="run", provider=name, model="m")
+    entry = ComparedEntry(label=name, kind="run", provider=name, model="m")
     return Column(entry, checks={"tools.loop": result})
 
 
@@ -340,13 +340,13 @@ def eval_column(name, chances, *, questions=30, data="0", task="aime25", sample_
         for i in range(questions)
         for t in range(8)
     ]
-    entry = Entry(label=name, kind="baseline", provider=name, model="gpt-oss-20b")
+    entry = ComparedEntry(label=name, kind="baseline", provider=name, model="gpt-oss-20b")
     return Column(entry, pd.DataFrame(rows, columns=list(TRIES)))
 
 
 def published():
     mean = Mean(value=0.917, error=0.02, tries=8, trials=240, freedom=float("inf"))
-    entry = Entry(label="card", kind="published", provider="card", model="")
+    entry = ComparedEntry(label="card", kind="published", provider="card", model="")
     key = "aime25", "aime25, gpt-oss-20b, high effort"
     return Column(entry, published={key: Published(mean, questions=30)})
 

@@ -14,7 +14,7 @@ from replies import Reply, chat_whole
 from harmony.parse import FIRST_SPECIAL
 from harmony.render import OTHER_ORDERS, Order, render_prompt, tokens_sha256
 from harness.api.harmony import conversation_of
-from harness.api.items import Settings
+from harness.api.items import RequestSettings
 from harness.golden.content import Golden, Token
 from harness.records.conditions import BOTH_APIS
 from harness.records.rollouts import Response
@@ -129,7 +129,7 @@ def prompts(order: Order = "before", date: str | None = None) -> dict[str, list[
     """The tokens of the golden prompts, as a server renders them."""
     shown = {}
     for each in golden_prompts.greedy("harmony"):
-        settings = each.settings(Settings("m"))
+        settings = each.settings(RequestSettings("m"))
         asked = conversation_of(each.turns, each.instructions, each.tools, settings)
         shown[each.id] = render_prompt(replace(asked, current_date=date), order)
     return shown

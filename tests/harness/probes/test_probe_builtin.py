@@ -20,7 +20,7 @@ from researching import SEARCH, server_tools
 from scripted import COT, ScriptedEngine
 
 from harness.api import DIALECTS
-from harness.api.items import Settings
+from harness.api.items import RequestSettings
 from harness.api.parsed_rollout import parse_rollout
 from harness.records.rollouts import Response
 from harness.rules import catalogue
@@ -112,7 +112,7 @@ async def _reply(app: Any, body: dict[str, Any], edit: Edit | None = None) -> Re
 @pytest.mark.parametrize("streaming", [False, True])
 def test_replies_of_a_healthy_server_have_no_findings(streaming) -> None:
     for request in GROUP.requests("responses"):
-        settings = request.settings(Settings("gpt-oss-mock"))
+        settings = request.settings(RequestSettings("gpt-oss-mock"))
         body = DIALECTS["responses"].first_request(
             request.turns, instructions=None, tools=(), streaming=streaming, settings=settings
         )

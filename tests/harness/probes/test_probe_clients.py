@@ -10,7 +10,7 @@ from probing import judged, refusal
 from replies import Reply, chat_whole, responses_items, responses_whole
 
 from harness.api import DIALECTS, items
-from harness.api.items import Settings, ToolCall
+from harness.api.items import RequestSettings, ToolCall
 from harness.records.analysis import ClientResult, RuleResult
 from harness.records.conditions import BOTH_APIS, Api
 from harness.records.rollouts import Response
@@ -333,4 +333,4 @@ def test_a_form_changes_only_what_its_row_says() -> None:
             {"type": "function_call_output", "call_id": "call_1", "output": '{"height_m": 2.4}'},
         ]
     }
-    assert sent["form id"].settings(Settings("m")).max_tokens == plain["called"].max_tokens
+    assert sent["form id"].settings(RequestSettings("m")).max_tokens == plain["called"].max_tokens

@@ -12,7 +12,7 @@ from typing import Any
 from healthy import exchange, json_response
 from replies import Reply, chat_whole
 
-from harness.api.items import Message, Sample, Settings
+from harness.api.items import Message, RequestSettings, Sample
 from harness.records.conditions import Condition
 from harness.records.rollouts import SDK, Exchange, Rollout, Sender
 from harness.run.attempts import Attempt
@@ -68,7 +68,9 @@ class Measuring(Observer):
 def planned() -> Iterator[Attempt]:
     for number in range(WHOLE):
         sample = Sample(f"question-{number}", (Message("user", "How many?" * 10),))
-        yield Attempt(f"gpqa/question-{number}/1", "gpqa", sample, CONDITION, 1, Settings("m"))
+        yield Attempt(
+            f"gpqa/question-{number}/1", "gpqa", sample, CONDITION, 1, RequestSettings("m")
+        )
 
 
 async def test_memory_does_not_grow_with_finished_attempts(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from replies import MODEL, Reply
 
 from gpt_oss_verify.app import run
 from harness.api import DIALECTS
-from harness.api.items import Message, Sample, Settings
+from harness.api.items import Message, RequestSettings, Sample
 from harness.errors import ConfigurationError
 from harness.providers.entries import Prices, adhoc_provider, changed
 from harness.records.conditions import Condition
@@ -30,7 +30,7 @@ def attempts(count, max_turns=1):
     condition = Condition(model="m", api="chat", mode="non-streaming")
     samples = [Sample(f"s{number}", (Message("user", "Hi"),)) for number in range(count)]
     return [
-        Attempt(sample.id, "t", sample, condition, 1, Settings("m"), max_turns)
+        Attempt(sample.id, "t", sample, condition, 1, RequestSettings("m"), max_turns)
         for sample in samples
     ]
 

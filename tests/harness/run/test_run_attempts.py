@@ -18,7 +18,7 @@ from mock_provider import MockProvider
 from replies import data
 from waiting import until
 
-from harness.api.items import Message, Sample, Settings, Tool
+from harness.api.items import Message, RequestSettings, Sample, Tool
 from harness.errors import RunLogError, StoppedError
 from harness.providers.entries import adhoc_provider, changed
 from harness.records.conditions import BOTH_APIS, MODES, Condition
@@ -41,7 +41,7 @@ def attempts(samples: int) -> Iterator[Attempt]:
         for api, mode in itertools.product(BOTH_APIS, MODES):
             condition = Condition(model="m", api=api, mode=mode)
             identity = f"{sample.id}/{api}/{mode}/1"
-            yield Attempt(identity, "tool_calling", sample, condition, 1, Settings("m"), 4)
+            yield Attempt(identity, "tool_calling", sample, condition, 1, RequestSettings("m"), 4)
 
 
 async def run(

@@ -9,7 +9,7 @@ from mock_provider import MockProvider
 from replies import Reply, responses_whole
 
 from harness.api import DIALECTS
-from harness.api.items import Message, Sample, Settings, Tool
+from harness.api.items import Message, RequestSettings, Sample, Tool
 from harness.providers.entries import adhoc_provider, changed
 from harness.records.conditions import Api, Condition
 from harness.records.rollouts import Rollout, Sender
@@ -38,7 +38,7 @@ async def run(
     async with open_transport(
         described, retries=RetryPolicy({"overloaded": 15, "passing": 1}, 0.01)
     ) as transport:
-        how = Settings("m", **settings)
+        how = RequestSettings("m", **settings)
         mode = "streaming" if streaming else "non-streaming"
         condition = Condition(model="m", api=api, mode=mode)
         attempt = Attempt(

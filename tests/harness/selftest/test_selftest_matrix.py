@@ -16,10 +16,10 @@ from harness.rules.results import judged_result
 from harness.rules.suites import choose
 from harness.selftest import faults, rows
 from harness.selftest.faults import Fault
-from harness.selftest.matrix import Matrix, Row
+from harness.selftest.matrix import FaultRow, Matrix
 from harness.selftest.rows import DefectRun
 from harness.selftest.selftest_run import SelfTestPlan
-from harness.selftest.stages import SLICES, Stage, known, of_laws, of_styles, stages
+from harness.selftest.stages import SLICES, RunStage, known, of_laws, of_styles, stages
 from harness.selftest.styles import PARTS, styles_of
 from reports import selftest as report
 
@@ -55,7 +55,7 @@ def made(**severities: Severity) -> DefectRun:
     return DefectRun(results=results, requests=10, tokens=1000, seconds=1.0)
 
 
-def row_of(run: DefectRun, healthy: Mapping[str, Severity] | None = None) -> Row:
+def row_of(run: DefectRun, healthy: Mapping[str, Severity] | None = None) -> FaultRow:
     return rows.row(BROKEN, [run], healthy or {})
 
 
@@ -69,12 +69,12 @@ def test_detectors_are_ids_prefixes_or_families() -> None:
 
 def test_the_detectors_of_a_fault_run_first() -> None:
     asked = stages(fault("a", "parity.calls"), "full")
-    assert asked == (Stage("full", ("parity.calls",)), Stage("full", ()))
+    assert asked == (RunStage("full", ("parity.calls",)), RunStage("full", ()))
     assert set(stages(BROKEN, "full")[0].only) >= {"cases", "parity.calls"}
     assert "tools.choice.none" in stages(fault("a", "calls.choice"), "full")[0].only
     of_text = {"cases", "echo.returned"}
     assert set(stages(fault("a", "harmony.markers"), "standard")[0].only) == of_text
-    assert stages(HEALTHY, "standard") == (Stage("standard", ()),)
+    assert stages(HEALTHY, "standard") == (RunStage("standard", ()),)
     everyday = stages(fault("ok:a", allowed=True), "standard")
     assert len(everyday) == 1
     assert "cases" in everyday[0].only
@@ -146,7 +146,7 @@ def test_the_server_of_a_worse_model_must_not_be_named_as_a_cause(
     row = rows.row(model, [run], {})
     assert row.status == status
     assert ("history" in row.note) is (status == "false alarm")
-    assert stages(model, "full") == (Stage("standard", (), tries=1),)
+    assert stages(model, "full") == (RunStage("standard", (), tries=1),)
 
 
 def test_the_false_alarm_rate_has_an_exact_bound() -> None:
@@ -195,7 +195,7 @@ def test_costs_of_all_runs_add_up() -> None:
     assert (row.status, row.requests, row.tokens) == ("detected", 20, 2000)
 
 
-def _matrix(*each: Row) -> Matrix:
+def _matrix(*each: FaultRow) -> Matrix:
     return Matrix(
         tool_version="1",
         suite="full",

@@ -9,7 +9,7 @@ import pytest
 from gpt_oss_verify.app import run
 from gpt_oss_verify.selftest import _announced, _finished
 from harness.selftest.faults import catalogue
-from harness.selftest.matrix import Matrix, Row
+from harness.selftest.matrix import FaultRow, Matrix
 from harness.selftest.selftest_run import SelfTestPlan, selftest
 
 SOON = "preamble-not-replayed"
@@ -49,7 +49,10 @@ def test_a_self_test_says_what_it_runs_before_the_faults(tmp_path: Path) -> None
 
 def test_a_resumed_self_test_tests_only_what_is_missing(tmp_path: Path) -> None:
     healthy, lost, late = catalogue()[:3]
-    rows = [Row(fault=healthy, status="clean", runs=1), Row(fault=lost, status="detected")]
+    rows = [
+        FaultRow(fault=healthy, status="clean", runs=1),
+        FaultRow(fault=lost, status="detected"),
+    ]
     path = tmp_path / "rows.jsonl"
     path.write_text("".join(row.model_dump_json() + "\n" for row in rows) + '{"fault"')
     finished = _finished(path, repeat=2)
@@ -68,7 +71,7 @@ async def test_a_resumed_self_test_keeps_the_results_of_the_healthy_engine(
     # Runs against it would fail.
     monkeypatch.setattr("harness.selftest.selftest_run.engine", lambda *_: no_server)
     healthy = catalogue()[0]
-    done = Row(fault=healthy, status="clean", runs=1, baseline={"calls.name.unknown": "error"})
+    done = FaultRow(fault=healthy, status="clean", runs=1, baseline={"calls.name.unknown": "error"})
     plan = SelfTestPlan((healthy,), False, "tools", 0, tmp_path, finished={healthy.name: done})
     matrix = await selftest(plan, lambda row: None)
     assert matrix.rows == (done,)

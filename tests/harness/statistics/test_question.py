@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import fisher_exact
 
-from harness.statistics.question import Answer, asked
+from harness.statistics.question import Association, asked
 
 counts = st.integers(1, 6).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 tables = st.lists(st.tuples(counts, counts), max_size=6).map(lambda each: dict(enumerate(each)))
@@ -13,10 +13,10 @@ tables = st.lists(st.tuples(counts, counts), max_size=6).map(lambda each: dict(e
 
 @given(tables)
 def test_the_other_side_has_the_same_p(drawn):
-    swapped = Answer({key: (other, one) for key, (one, other) in drawn.items()})
-    assert 0 < Answer(drawn).p <= 1
-    assert swapped.p == pytest.approx(Answer(drawn).p)
-    assert swapped.p_more == pytest.approx(Answer(drawn).p_fewer)
+    swapped = Association({key: (other, one) for key, (one, other) in drawn.items()})
+    assert 0 < Association(drawn).p <= 1
+    assert swapped.p == pytest.approx(Association(drawn).p)
+    assert swapped.p_more == pytest.approx(Association(drawn).p_fewer)
 
 
 @pytest.mark.parametrize(
@@ -29,13 +29,13 @@ def test_the_other_side_has_the_same_p(drawn):
     ],
 )
 def test_strata_are_combined_exactly(drawn, p):
-    assert Answer(dict(enumerate(drawn))).p == pytest.approx(p)
+    assert Association(dict(enumerate(drawn))).p == pytest.approx(p)
 
 
 @given(counts, counts)
 def test_one_stratum_is_the_test_of_fisher(part, others):
     table = [[hits, rows - hits] for hits, rows in (part, others)]
-    answer = Answer({None: (part, others)})
+    answer = Association({None: (part, others)})
     assert answer.p_more == pytest.approx(fisher_exact(table, alternative="greater").pvalue)
     assert answer.p_fewer == pytest.approx(fisher_exact(table, alternative="less").pvalue)
 

@@ -7,7 +7,7 @@ import openai
 import pytest
 
 from harness.api import DIALECTS
-from harness.api.items import Message, Settings, Tool
+from harness.api.items import Message, RequestSettings, Tool
 from harness.providers.entries import adhoc_provider, changed
 from harness.records.conditions import BOTH_APIS, Api
 from harness.records.rollouts import Sender
@@ -48,7 +48,7 @@ def body_of(api: Api, *, streaming: bool) -> dict[str, Any]:
         instructions="Be brief.",
         tools=(TOOL,),
         streaming=streaming,
-        settings=Settings("m", "low", 0.5, 0.9, 16),
+        settings=RequestSettings("m", "low", 0.5, 0.9, 16),
     )
 
 

@@ -16,7 +16,7 @@ from websockets.http11 import Response as Answer
 from websockets.sync.server import ServerConnection, serve
 
 from harness.api import DIALECTS
-from harness.api.items import Message, Sample, Settings, Tool, UnreadableReplyError
+from harness.api.items import Message, RequestSettings, Sample, Tool, UnreadableReplyError
 from harness.api.parsed_rollout import parse_rollout
 from harness.providers.entries import Provider
 from harness.records.conditions import Condition
@@ -69,7 +69,7 @@ async def test_an_attempt_continues_on_its_connection() -> None:
         Sample("x", (Message("user", "What is the weather?"),), (tool,)),
         Condition(model="gpt-oss-small", api="responses", mode="streaming"),
         1,
-        Settings(
+        RequestSettings(
             "gpt-oss-small",
             history="response",
             omits=frozenset({"stream"}),

@@ -5,7 +5,7 @@ import pytest
 from harness.records.analysis import RuleResult, TaskResult
 from harness.records.conditions import Condition
 from harness.rules.catalogue import RULES
-from harness.verdict.components import faulty_components
+from harness.verdict.engine_or_api import faulty_components
 from harness.verdict.reference_rate import Target
 
 TARGET = Target(0.98, 0.9, "stated")

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from harness.records.analysis import RuleResult, TaskResult
 from harness.records.conditions import Api
 from harness.records.diagnosis import ComponentFault
-from harness.statistics.question import Answer
+from harness.statistics.question import Association
 from harness.statistics.two_rates import evidence, fail_level, spread_failures
 from harness.verdict.reference_rate import Target
 
@@ -48,7 +48,7 @@ class _Tried:
             for case in self.tries.keys() & other.tries.keys()
         }
         fewer = self.passes * other.total < other.passes * self.total
-        return fewer and Answer(tables).p <= _LEVEL
+        return fewer and Association(tables).p <= _LEVEL
 
 
 def faulty_components(
