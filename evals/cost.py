@@ -64,12 +64,14 @@ class Part(Record):
 class Expectation(Record):
     """The cost of a run; `forecasts` are sentences about the verdict a good provider can expect.
 
-    `limits` has the most tokens of a reply by eval.
+    `all_tries` is the sampling of a run whose first tries find something, and `limits` has the most
+    tokens of a reply by eval.
     """
 
     parts: tuple[Part, ...]
     sampling: Cost
     grading: Cost | None
+    all_tries: Cost | None = None
     limits: Mapping[str, int | None] = {}
     forecasts: tuple[str, ...] = ()
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from evals.cost import Cost, Expectation, Part, expect
 from evals.restoring import all_tasks
 from gpt_oss_verify.options import DEFAULT_OUT, Options, RunOptions
+from gpt_oss_verify.planning import with_further_tries
 from gpt_oss_verify.progress import LineDisplay, display
 from gpt_oss_verify.resolve import resolve
 from gpt_oss_verify.screen import print_raw, say, show, stdout
@@ -111,6 +112,11 @@ def sample_with_progress(
     try:
         with display(plan.info, debug=debug) as screen:
             sample(plan, folder, screen, judge)
+            if plan.info.settings.first_tries and not _is_settled(plan, folder, judge):
+                plan = with_further_tries(plan, folder)
+                judge = Judge(folder, plan.tasks)
+                screen.tell("the first tries found something; all others follow")
+                sample(plan, folder, screen, judge)
     except (ProviderUnavailableError, ConfigurationError) as error:
         discarded = not plan.info.resumed and run_folder.discard_unused(folder)
         if isinstance(error, ProviderUnavailableError) and error.tested:
@@ -142,6 +148,19 @@ def sample_with_progress(
     return judge
 
 
+def _is_settled(plan: Plan, folder: Path, judge: Judge) -> bool:
+    """Whether no further tries are made: the first ones found nothing, or the run was stopped.
+
+    A run passes so only if all its attempts do, which is rarer than that it passes with all tries.
+    """
+    if plan.budget.stopped is not None:
+        return True
+    analysis = judge.so_far(read_run_info(folder))
+    found = any(result.status in ("failed", "warned") for result in analysis.checks)
+    failed = any(result.failed for result in analysis.results if not result.is_eval)
+    return analysis.verdict.decision == "pass" and not found and not failed
+
+
 def grade(run: Path, options: Options, *, unread: bool, debug: bool, as_json: bool) -> int:
     """Grade the answers of a run, judge it again, and return the exit code.
 
@@ -171,9 +190,15 @@ def grade(run: Path, options: Options, *, unread: bool, debug: bool, as_json: bo
 _TOKENS_PER_SECOND = 100  # of one reply of gpt-oss; assumed, because nothing has been sent yet
 
 
-def print_plan(plan: Plan, *, dry_run: bool, as_json: bool) -> None:
-    """Print what a plan will cost: on stdout for `--dry-run`, otherwise on stderr."""
+def print_plan(plan: Plan, *, dry_run: bool, as_json: bool, all_tries: Plan | None = None) -> None:
+    """Print what a plan will cost: on stdout for `--dry-run`, otherwise on stderr.
+
+    `all_tries` is the plan if the first tries find something.
+    """
     expected = expect(plan.tasks, plan.info, plan.provider, plan.grader)
+    if all_tries is not None:
+        every = expect(all_tries.tasks, all_tries.info, all_tries.provider, None).sampling
+        expected = expected.model_copy(update={"all_tries": every})
     if as_json:
         print_raw(expected.model_dump_json(indent=2))
         return
@@ -198,6 +223,8 @@ def on_ray() -> Sampler:
 def plan_lines(expected: Expectation, concurrency: int) -> Iterator[str]:
     """Requests, tokens, cost and time of sampling and grading, and what can be decided."""
     yield from _lines("sampling", expected.sampling, concurrency)
+    if (every := expected.all_tries) is not None:
+        yield f"  if that finds something: {counted(every.requests, 'request')}, {_tokens(every)}"
     for part in expected.parts if len(expected.parts) > 1 else ():
         yield f"  of which {part.name}: {counted(part.requests, 'request')}, " + _tokens(part)
     if limits := [(name, most) for name, most in expected.limits.items() if most]:

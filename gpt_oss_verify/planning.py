@@ -26,10 +26,13 @@ from harness.repeat.retest import not_passed
 from harness.run.cases import Suite, load_suite
 from harness.run.run_log import read_run_info
 from harness.tasks.plan import Plan, continued, new_info
-from harness.tasks.suite import suite_tasks
+from harness.tasks.suite import restored_tasks, suite_tasks
 from harness.tasks.task import Task
+from harness.verdict.success_rate import fewest_tries
 
 DEFAULT_TRIES = 5
+FIRST_TRIES = 2
+"""Tries that a run without `--tries` makes before it looks whether they found something."""
 DEFAULT_MAX_TURNS = 10
 DEFAULT_EFFORT = "medium"
 QUICK_MARGIN = 10.0
@@ -48,12 +51,18 @@ def new_plan(options: Options) -> Plan:
     tasks: list[Task] = []
     if suite is not None:
         cases, sampling = options.cases, options.sampling
+        tries = sampling.tries or DEFAULT_TRIES
+        if settings.first_tries:
+            fewest = fewest_tries(
+                max(len(suite.cases), 1), settings.thresholds, alternating=settings.modes == MODES
+            )
+            tries = min(max(FIRST_TRIES, fewest), DEFAULT_TRIES)
         tasks += suite_tasks(
             described,
             settings,
             suite,
             golden_files.chosen(cases.golden, chosen.provider.model),
-            tries=sampling.tries or DEFAULT_TRIES,
+            tries=tries,
             sampling=layered(
                 Sampling(max_turns=DEFAULT_MAX_TURNS),
                 [Layer(chosen.provider.stated), Layer(sampling.stated), Layer(cases.stated)],
@@ -117,10 +126,12 @@ def _settings(options: Options, chosen: Chosen, suite: Suite | None) -> RunSetti
         grader=grader.info() if grader else None,
         budget=chosen.budget.recorded_limits,
         margins=dict.fromkeys(QUICK_TRIES, QUICK_MARGIN) if quick else {},
+        first_tries=sampling.tries is None and cases.only_failed is None and suite is not None,
     )
     given = (cases, options.data, options.baseline, options.decision, sampling)
     settings = layered(defaults, [*chosen.layers, *(Layer(group.stated) for group in given)])
-    return settings.model_copy(update=recorded(settings))
+    first_tries = settings.first_tries and not settings.ends_at_failure
+    return settings.model_copy(update={**recorded(settings), "first_tries": first_tries})
 
 
 def _eval_tasks(options: Options, chosen: Chosen, settings: RunSettings) -> Iterator[EvalTask]:
@@ -160,6 +171,21 @@ def _eval_tasks(options: Options, chosen: Chosen, settings: RunSettings) -> Iter
         )
 
 
+def with_further_tries(plan: Plan, folder: Path) -> Plan:
+    """Return the plan of a run whose first tries found something, with all tries.
+
+    Raises ConfigurationError or RunLogError.
+    """
+    info = read_run_info(folder)
+    info = _with_tries(folder, info, DEFAULT_TRIES) if info.of_kind("tool_calling") else info
+    settings = info.settings.model_copy(update={"first_tries": False})
+    info = info.model_copy(update={"settings": settings, "ended": None, "finished_at": None})
+    evals = (task for task in plan.tasks if isinstance(task, EvalTask))
+    tasks = (*restored_tasks(folder, info), *evals)
+    info = info.model_copy(update={"tasks": tuple(task.info for task in tasks)})
+    return replace(plan, tasks=tasks, info=info)
+
+
 def resume(folder: Path, options: Options) -> Plan:
     """Return the plan that finishes a run, or adds the tries of the options to it.
 
@@ -168,6 +194,8 @@ def resume(folder: Path, options: Options) -> Plan:
     info = read_run_info(folder)
     if options.sampling.tries is not None:
         info = _with_tries(folder, info, options.sampling.tries)
+        settings = info.settings.model_copy(update={"first_tries": False})
+        info = info.model_copy(update={"settings": settings})
     if info.retest is not None:  # a finding may need the load of the run that it was found in
         concurrency = options.concurrency or info.settings.concurrency
         options = replace(options, concurrency=concurrency)

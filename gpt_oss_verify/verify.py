@@ -3,6 +3,7 @@
 They import what carries them out when they run: `--help` needs only their options.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -46,7 +47,7 @@ def verify(
 ) -> int:
     """Verify a provider."""
     from gpt_oss_verify.carry_out import carry_out, print_plan
-    from gpt_oss_verify.planning import new_plan, resume
+    from gpt_oss_verify.planning import DEFAULT_TRIES, new_plan, resume
 
     options = Options(provider, sampling, gate, budget, evals, run.concurrency, cases)
     if run.resume is not None:
@@ -55,7 +56,11 @@ def verify(
         return carry_out(resume(run.resume, options), run)
     plan = new_plan(options)
     if run.dry_run:
-        print_plan(plan, dry_run=True, as_json=run.as_json)
+        all_tries = None
+        if plan.info.settings.first_tries:
+            every = sampling.model_copy(update={"tries": DEFAULT_TRIES})
+            all_tries = new_plan(replace(options, sampling=every))
+        print_plan(plan, dry_run=True, as_json=run.as_json, all_tries=all_tries)
         return 0
     if warning := plan.budget.foreseen(plan.info.planned, plan.provider.rpm):
         say(warning)

@@ -209,6 +209,9 @@ class RunSettings(CaseSettings, DataSettings, BaselineSettings, DecisionSettings
     )
     prompts: PromptsInfo | None = Field(default=None, description="ours where None")
     findings_only: bool = Field(default=False, description="the run gets no verdict")
+    first_tries: bool = Field(
+        default=False, description="further tries are made only if the first ones find something"
+    )
     budget: Limits | None = None
 
     @property

@@ -419,6 +419,7 @@ def _with_selection(folder: Path, info: RunInfo, chosen: _Selection, retest: Ret
             "first_cases": len(cases) or None,
             "case_ids": cases,
             "until_fail": False,
+            "first_tries": False,
         }
     )
     return info.model_copy(update={"tasks": tuple(tasks), "settings": settings})

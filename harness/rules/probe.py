@@ -67,6 +67,8 @@ class ProbeRequest(Sample):
     options: Mapping[str, Any] = field(default_factory=dict)
     omits: frozenset[str] = frozenset()  # members that are left out of the request body
     tries: int = 1
+    confirming: int = 0
+    """How many of the tries are made only if the run has found something without them."""
     sequential: bool = False  # whether each try begins when the previous one has ended
     after: str | None = None
     """The request of the same group whose try of the same number ends before this begins."""
@@ -149,6 +151,7 @@ class ProbeOptions:
     extra_body: Mapping[str, Any] = field(default_factory=dict)
     max_context: int = CONTEXT  # context length in tokens; requests that need more are not sent
     max_tokens: int | None = None  # the token limit of the run (see `ProbeRequest`)
+    confirming: bool = True  # whether tries are made that only confirm
 
 
 @dataclass(frozen=True)

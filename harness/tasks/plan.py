@@ -12,7 +12,7 @@ from harness.providers.entries import Provider
 from harness.records.runs import ProviderInfo, RunEnd, RunInfo, RunSettings
 from harness.records.settings import Thresholds
 from harness.run.budget import Budget
-from harness.run.run_log import write_run_info
+from harness.run.run_log import RUN_FILE, write_run_info
 from harness.tasks.task import Task
 from harness.transport.retry import RetryPolicy
 
@@ -87,7 +87,7 @@ def started(plan: Plan, folder: Path) -> Plan:
     """
     for task in plan.tasks:
         task.write_files(folder)
-    if not plan.info.resumed:
+    if not (folder / RUN_FILE).exists():
         plan = replace(plan, info=plan.info.model_copy(update={"started_at": now()}))
     write_run_info(folder, plan.info)
     return plan

@@ -83,7 +83,8 @@ class ProbeTask(Task):
         )
 
     def _tries(self, request: ProbeRequest, condition: Condition) -> int:
-        return request.tries * self._repetitions.get(condition.api, 1)
+        left_out = 0 if self._options.confirming else request.confirming
+        return (request.tries - left_out) * self._repetitions.get(condition.api, 1)
 
     async def learn(self, provider: Provider) -> int:
         """Find out how many logprobs may be requested, and which Chat field takes CoT back."""

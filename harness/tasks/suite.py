@@ -111,4 +111,5 @@ def _probe_options(
         extra_body=provider.extra_body,
         max_context=settings.max_context,
         max_tokens=max_tokens,
+        confirming=not settings.first_tries,
     )

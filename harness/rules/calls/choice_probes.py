@@ -51,12 +51,13 @@ def _requests(api: Api) -> tuple[ProbeRequest, ...]:
         options={"tools": [{**group, "tools": [function]}]},
         provokes=MAY_BE_REFUSED,
         tries=_TRIES,
+        confirming=1,
         wanted=Wanted(arguments=IN_LISBON.arguments),  # a server may return other names
     )
     return (
         *((in_namespace,) if api == "responses" else ()),
         *(
-            request(name, turns, options={"tool_choice": choice}, tries=_TRIES)
+            request(name, turns, options={"tool_choice": choice}, tries=_TRIES, confirming=1)
             for name, turns, choice in choices
         ),
         request("allowed", _WEATHER, options={"tool_choice": {"type": "allowed_tools", **listed}}),

@@ -48,6 +48,7 @@ _LOOPS = (
             (_QUESTION,),
             tuple(replace(tool, output=output) if tool is WEATHER else tool for tool in TOOLS),
             tries=2,
+            confirming=1,
             wanted=IN_LISBON,
         )
         for name, output in RESULTS.items()

@@ -58,7 +58,11 @@ def _requests() -> tuple[ProbeRequest, ...]:
     user, two = Message("user", _PROMPT), Message("user", _PROMPT_TWO)
     requests = [
         ProbeRequest(
-            f"kept {word}", (user, _reasoning(word), _LISBON, _LISBON_RESULT), tools, tries=2
+            f"kept {word}",
+            (user, _reasoning(word), _LISBON, _LISBON_RESULT),
+            tools,
+            tries=2,
+            confirming=1,
         )
         for word in _CODE_WORDS
     ]
@@ -69,7 +73,7 @@ def _requests() -> tuple[ProbeRequest, ...]:
         called = (Message("user", "What is the weather in Lisbon?"), _reasoning(word), _LISBON)
         stale = (*secret, Message("assistant", "I have one."), _LATER)
         requests += [
-            ProbeRequest(f"kept across calls {word}", (two, *loop), tools, tries=3),
+            ProbeRequest(f"kept across calls {word}", (two, *loop), tools, tries=3, confirming=1),
             ProbeRequest(f"told {word}", (*told, _LATER)),
             ProbeRequest(f"stale {word}", stale),
             ProbeRequest(f"stale call {word}", (*called, _LISBON_RESULT, _ANSWER, _LATER), tools),

@@ -33,6 +33,7 @@ _REQUESTS = tuple(
         instructions=_INSTRUCTIONS if name == _INSTRUCTED else None,
         temperature=0,
         tries=2,
+        confirming=1,
     )
     for name, prompt in PROMPTS.items()
 )

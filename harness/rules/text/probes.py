@@ -43,6 +43,7 @@ _REQUESTS = tuple(
         (Message("user", f"{_ASK}{text}"),),
         temperature=0.0,
         tries=2,
+        confirming=1,
         wanted=Wanted(text=text),
     )
     for name, text in ALL_TEXTS.items()
