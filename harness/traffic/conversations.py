@@ -126,12 +126,14 @@ def _content(recorded: Imported) -> object:
 def _rollouts(joined: Sequence[Sequence[Imported]]) -> list[Rollout]:
     """Conversations that begin with the same request are attempts at one sample."""
     samples: dict[object, str] = {}
+    taken: set[str] = set()
     attempts: Counter[str] = Counter()
     made = []
     for exchanges in joined:
         key = _same_request(exchanges[0])
         if key not in samples:
-            samples[key] = _name(exchanges[0], samples.values())
+            samples[key] = _name(exchanges[0], taken)
+            taken.add(samples[key])
         sample = samples[key]
         attempts[sample] += 1
         made.append(_rollout(exchanges, sample, attempts[sample]))

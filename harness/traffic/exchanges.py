@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
@@ -350,10 +351,13 @@ def _time(value: object) -> datetime | None:
     return None
 
 
+_redactor = lru_cache(Redactor)  # most requests of a recording have one key
+
+
 def without_keys(exchange: Exchange, scrubber: Scrubber) -> Exchange:
     """Return an exchange without keys; the same one if no text of it has any."""
     sent, received = exchange.request, exchange.response
-    redactor = Redactor(secrets_in(sent.headers))
+    redactor = _redactor(tuple(secrets_in(sent.headers)))
     exchange = exchange.model_copy(
         update={
             "request": sent.model_copy(update={"headers": redactor.headers(sent.headers)}),
