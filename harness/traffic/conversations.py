@@ -4,7 +4,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -54,7 +54,7 @@ def read_traffic(
     recordings = read_recordings(paths)
     requests: list[Imported] = []
     left_out = recordings.left_out
-    known: set[object] = set()
+    known: set[int] = set()
     others: list[str] = []
     for pair in recordings.pairs:
         try:
@@ -63,7 +63,7 @@ def read_traffic(
             left_out[str(error)] += 1
             others += [error.model] if error.model else []
             continue
-        content = _content(recorded)
+        content = hash(_content(recorded))
         if host is not None and (recorded.host or UNKNOWN_ADDRESS) != host:
             left_out[f"host {recorded.host or UNKNOWN_ADDRESS}"] += 1
         elif content in known:
@@ -171,7 +171,7 @@ def _rollout(exchanges: Sequence[Imported], sample: str, attempt: int) -> Rollou
         sample=sample,
         condition=_condition(first),
         attempt=attempt,
-        end=_end(exchanges[-1]),
+        end=exchanges[-1].end,
         exchanges=tuple(recorded.exchange for recorded in exchanges),
         recording=Recording.model_validate({"source": source, "lost": sorted(lost)}),
     )
@@ -187,12 +187,11 @@ def _condition(recorded: Imported) -> Condition:
     )
 
 
-def _end(last: Imported) -> LoopEnd:
+def _end(last: Imported, reply: Reply | None) -> LoopEnd:
     """Return how a conversation ended; after an unanswered call, it counts as out of turns."""
     response = last.exchange.response
     if response is None or not response.good_status:
         return "failed"
-    reply = _reply(last)
     if reply is None:
         return "unreadable"
     return "max_turns" if reply.calls and reply.finish != "length" else "answered"
@@ -209,9 +208,11 @@ def conversations(requests: Sequence[Imported]) -> list[list[Imported]]:
     other, or if its `previous_response_id` is the id of the other's reply. If two continue the same
     one, the second starts a new conversation.
     """
-    replies = [_reply(recorded) for recorded in requests]
+    requests = list(requests)
     after: dict[object, list[int]] = {}
-    for number, (recorded, reply) in enumerate(zip(requests, replies, strict=True)):
+    for number, recorded in enumerate(requests):
+        reply = _reply(recorded)
+        requests[number] = replace(recorded, end=_end(recorded, reply))
         if reply is not None:
             turns = [*_sent(recorded), *_returned(recorded, reply)]
             after.setdefault(_key(recorded, turns), []).append(number)
@@ -254,7 +255,8 @@ def _key(recorded: Imported, turns: Iterable[_Turn]) -> object:
 
 def _reply(recorded: Imported) -> Reply | None:
     try:
-        return DIALECTS[recorded.api].read(recorded.exchange)
+        # A copy, because a dialect keeps what it read as long as the exchange.
+        return DIALECTS[recorded.api].read(recorded.exchange.model_copy())
     except UnreadableReplyError:
         return None
 

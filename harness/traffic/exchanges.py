@@ -22,6 +22,7 @@ from harness.records.redact import Redactor, Scrubber, secrets_in
 from harness.records.rollouts import (
     SWITCHING,
     Exchange,
+    LoopEnd,
     Lost,
     Request,
     Response,
@@ -107,6 +108,7 @@ class Imported:
     api: Api
     exchange: Exchange
     lost: frozenset[Lost]
+    end: LoopEnd = "failed"  # how a conversation ends with it
 
     @property
     def body(self) -> Mapping[str, Any]:
