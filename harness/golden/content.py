@@ -166,12 +166,20 @@ class Pattern(Record):
 
     `defect` is the name of the fault of the reference engine, `text` describes it. `changes`
     has, by request, one tuple per golden token: the change of each alternative in thousandths of a
-    nat, None where it is unknown. Tokens outside the answer have empty tuples.
+    nat, None where it is unknown. Tokens outside the answer have empty tuples. `said` has, by
+    request, the text of an engine with the defect without its blanks, where that is another text;
+    none in files of older versions.
     """
 
     defect: str
     text: str
     changes: dict[str, tuple[tuple[int | None, ...], ...]]
+    said: dict[str, str] = Field(default={})
+
+
+def unspaced(*texts: str) -> str:
+    """Return texts without blanks, in which servers differ, such as those before an answer."""
+    return "".join("".join(texts).split())
 
 
 class Respelled(Record):

@@ -16,6 +16,7 @@ from harness.golden.content import (
     Respelled,
     Token,
     drawn_text,
+    unspaced,
 )
 from harness.golden.tolerances import healthy_run, learned, marked, with_long
 from harness.golden.trusted_engines import Engine, Question, ReferenceEngine, Server
@@ -25,8 +26,9 @@ LONG_CONTEXT = 65_536  # tokens of the context in which the long prompts are ans
 DEFECTS = tuple(
     """
     sinks-dropped sinks-of-other-heads window-one-too-long window-one-too-short
-    window-on-odd-layers window-nowhere window-everywhere yarn-rounded router-softmax-over-all
-    expert-bias-unweighted swiglu-without-clamp
+    window-on-odd-layers window-nowhere window-everywhere yarn-rounded yarn-missing
+    router-softmax-over-all expert-of-another-token expert-bias-unweighted swiglu-without-clamp
+    experts-in-int4 experts-in-tf32
     history-ends-with-return result-order-reversed user-named-human tools-before-instructions
     """.split()
 )
@@ -75,17 +77,17 @@ def create(
     answers. `models` are the names under which providers serve the model, `command` is recorded.
     """
     progress("golden answers")
-    head, answers = engine.answers([*_greedy(requests), *_drawn(requests)])
+    head, answers = engine.answers([*questions_of(requests), *_drawn(requests)])
     runs = {}
     for numbers, changes in healthy.items():
         progress(f"healthy run in {numbers}")
-        runs[numbers] = engine.answers(_greedy(requests), changes)
+        runs[numbers] = engine.answers(questions_of(requests), changes)
     greedy = {name: answers[name] for name in requests.greedy}
     greedy = marked(greedy, [others for _, others in runs.values()])
     patterns = []
     for defect in defects:
         progress(f"the defect {defect}")
-        patterns.append(_pattern_of(defect, _greedy(requests), engine, greedy))
+        patterns.append(pattern_of(defect, questions_of(requests), engine, greedy))
     progress("other orders of recipient and channel")
     orders = respelled(engine, requests, head.current_date, healthy, defects)
     return Golden(
@@ -126,7 +128,7 @@ def respelled(
         at = _respelled(requests, changes.get("current_date", date))
         runs.append(engine.answers(at, changes)[1])
     greedy = marked(answers, runs)
-    patterns = [_pattern_of(defect, questions, engine, greedy) for defect in defects]
+    patterns = [pattern_of(defect, questions, engine, greedy) for defect in defects]
     for order, bodies in requests.respelled(date).items():
         names = {f"{order}/{name}": name for name in bodies}
         orders[order] = {name: greedy[id_] for id_, name in names.items()}
@@ -190,7 +192,8 @@ def record(
     return create(models, server, requests, progress, command, healthy=healthy, defects=())
 
 
-def _greedy(requests: Requests) -> Sequence[Question]:
+def questions_of(requests: Requests) -> Sequence[Question]:
+    """Return the greedy requests of a golden file."""
     return [Question(name, requests.api, body) for name, body in requests.greedy.items()]
 
 
@@ -208,7 +211,7 @@ def _texts(name: str, answers: Answers) -> Drawn:
     return Drawn(prompt_tokens=samples[0].prompt_tokens, texts=tuple(texts))
 
 
-def _pattern_of(
+def pattern_of(
     defect: str, greedy: Sequence[Question], engine: Engine, golden: Answers
 ) -> Pattern | None:
     """Return the pattern that a defect leaves in the golden answers; None if it changes nothing."""
@@ -220,7 +223,13 @@ def _pattern_of(
     changes = {name: _changes(golden[name], answer) for name, answer in answers.items()}
     if not any(change for tokens in changes.values() for token in tokens for change in token):
         return None
-    return Pattern(defect=defect, text=" ".join(head.faults), changes=changes)
+    _, own = engine.answers(greedy, {"fault": defect})
+    said = {
+        name: unspaced(answer.text("reasoning"), answer.text("answer"))
+        for name, answer in own.items()
+        if answer.ids != golden[name].ids
+    }
+    return Pattern(defect=defect, text=" ".join(head.faults), changes=changes, said=said)
 
 
 def _changes(golden: Continuation, defective: Continuation) -> tuple[tuple[int | None, ...], ...]:

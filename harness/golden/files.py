@@ -1,26 +1,38 @@
 """Golden files: the shipped one, and those that users create."""
 
+from collections.abc import Sequence
 from functools import cache
 from hashlib import sha256
 from importlib import resources
 from pathlib import Path
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from harness.errors import ConfigurationError, RunLogError, os_errors
-from harness.golden.content import Golden
+from harness.golden.content import Golden, Pattern
 from harness.records.record import problem_of
 from harness.records.runs import RunInfo
 from harness.run.run_folder import GOLDEN_FILE
 
-SHIPPED = "gpt-oss-small.json"
+SHIPPED, YOUNGER = "gpt-oss-small.json", "gpt-oss-small-defects.json"
+PATTERNS = TypeAdapter(tuple[tuple[Pattern, ...], tuple[Pattern, ...]])
+"""Those of defects that are younger than the golden file, without and with a date line."""
 
 
 @cache
 def shipped() -> Golden:
-    """Return the golden file of the small checkpoint."""
-    data = resources.files("harness.golden").joinpath(SHIPPED).read_bytes()
-    return Golden.model_validate_json(data)
+    """Return the golden file of the small checkpoint, with the patterns of younger defects."""
+    folder = resources.files("harness.golden")
+    golden = Golden.model_validate_json(folder.joinpath(SHIPPED).read_bytes())
+    plain, dated = PATTERNS.validate_json(folder.joinpath(YOUNGER).read_bytes())
+    return with_patterns(golden, plain, dated)
+
+
+def with_patterns(golden: Golden, plain: Sequence[Pattern], dated: Sequence[Pattern]) -> Golden:
+    """Return a golden file with more patterns; `dated` are those of its prompts with a date."""
+    on_day = golden.dated and with_patterns(golden.dated, dated, ())
+    patterns = (*golden.patterns, *plain)
+    return golden.model_copy(update={"patterns": patterns, "dated": on_day})
 
 
 def fitting(model: str) -> Golden | None:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from math import sqrt
 from statistics import median
 
-from harness.golden.content import MILLI, Continuation, Golden, Pattern
+from harness.golden.content import MILLI, Continuation, Golden, Pattern, unspaced
 from harness.golden.distance import ComparedToken
 from harness.golden.divergence import ComparedReply, Divergence
 
@@ -25,7 +25,7 @@ _MOST = 3.0  # changes count at most this many nats, so that a few tokens do not
 _SURE = 3.0
 """Standard errors by which the share must lie inside the limits of `PatternShare.sure`. A healthy
 engine's share would have to be off by at least six."""
-_LEAST_TOKENS = 8
+_LEAST_TOKENS, _LEAST_TEXTS = 8, 3
 
 Sums = tuple[float, float]  # Σ x·s and Σ s²
 
@@ -51,6 +51,30 @@ def recognized(golden: Golden, replies: Sequence[ComparedReply]) -> PatternShare
     sure = [share for share in shares if share is not None and share.sure]
     best = min(sure, key=lambda share: share.rest, default=None)
     return best if best is not None and best.rest <= golden.tolerance.median else None
+
+
+def retold(golden: Golden, replies: Sequence[ComparedReply]) -> tuple[Pattern, int] | None:
+    """Return the defect whose own answers the replies repeat, if any, and the number of texts.
+
+    An engine with a large defect soon writes other tokens, so that few logprobs can be compared.
+    Texts that healthy engines may write at near-ties do not count.
+    """
+    found = [(pattern, len(_repeated(golden, pattern, replies))) for pattern in golden.patterns]
+    best = max(found, key=lambda each: each[1], default=None)
+    return best if best is not None and best[1] >= _LEAST_TEXTS else None
+
+
+def _repeated(golden: Golden, pattern: Pattern, replies: Sequence[ComparedReply]) -> set[str]:
+    texts = {
+        pattern.said.get(each.name): each.exchange.reply
+        for each in replies
+        if each.divergence is not None and each.divergence.gap > golden.tolerance.gap
+    }
+    return {
+        said
+        for said, reply in texts.items()
+        if said and reply and said == unspaced(reply.reasoning, reply.text)
+    }
 
 
 def share_of(pattern: Pattern, replies: Sequence[ComparedReply]) -> PatternShare | None:

@@ -29,12 +29,17 @@ from reference_engine.generation.errors import (
     require_room,
 )
 from reference_engine.generation.sampling import Draw, SamplingParams, Token, sample, seed_of
-from reference_engine.model.config import DEFAULT_CONTEXT
+from reference_engine.model.config import DEFAULT_CONTEXT, ModelConfig
 from reference_engine.model.logits import AllLogits
 from reference_engine.model.products import wide_product
+from reference_engine.model.transformer import Rotary
 
 _PREFILL_TOKENS = 512
 """Prompt tokens in one step; the step holds the attention scores of all of them."""
+
+ROTATED, _ROTATION_TOLERANCE = 100, 0.05
+"""A position, and how much its sines and cosines may differ: with gpt-oss's settings, YaRN with
+rounded bounds moves them by up to 0.03, RoPE without YaRN by 0.6."""
 
 Reader = Callable[[list[int]], Tensor]
 """Reads further tokens of one sequence; returns the logits after the last, (1, vocabulary)."""
@@ -159,6 +164,24 @@ def refuse_codes(checkpoint: Path) -> None:
         )
 
 
+def require_rotation(checkpoint: Path, cos: Sequence[float], sin: Sequence[float]) -> None:
+    """Refuse a model whose rotary positions are not those that its config asks for.
+
+    mlx-lm 0.32.2 ignores `rope_parameters`, the name that transformers 5 writes, and rotates
+    without YaRN. `cos` and `sin` are those of position `ROTATED`, times the concentration, one of
+    each pair of dimensions. Raises SetupError.
+    """
+    rotary = Rotary(ModelConfig.from_json(checkpoint))
+    due = rotary.angles(torch.tensor([[ROTATED]]))
+    off = torch.tensor([cos, sin]) - torch.stack(due).view(2, -1)
+    if off.abs().max() > _ROTATION_TOLERANCE:
+        raise SetupError(
+            f"{checkpoint / 'config.json'}: the library rotates positions otherwise than the "
+            "settings of RoPE say: write them as 'rope_scaling' with 'rope_theta' beside it "
+            "(python -m reference_engine convert DIR OUT --layout hf), or update the library."
+        )
+
+
 def load_mlx(checkpoint: Path) -> LocalModel:
     """Load a checkpoint in Hugging Face's layout (MXFP4), or mlx-community's. Raises SetupError."""
     try:
@@ -174,12 +197,17 @@ def load_mlx(checkpoint: Path) -> LocalModel:
         model, config = load_model(checkpoint)
         # Unevaluated constants belong to this thread, but requests run in another one.
         mx.eval(model(mx.array([[0]])))
+        attention: Any = model.layers[0].self_attn
+        half = attention.head_dim // 2
+        turned = attention.rope(mx.array([[[[1.0] * half + [0.0] * half]]]), offset=ROTATED)
     except (OSError, ValueError, KeyError, json.JSONDecodeError) as error:
         reason = str(error).partition("\n")[0]
         raise SetupError(
             f"mlx-lm cannot load {checkpoint}: {reason} (it needs Hugging Face's layout with "
             "experts in MXFP4: python -m reference_engine convert DIR OUT --layout hf)"
         ) from error
+    first, second = turned.flatten().split(2)
+    require_rotation(checkpoint, first.tolist(), second.tolist())
 
     def new_sequence() -> Reader:
         cache = make_prompt_cache(model)
@@ -213,6 +241,9 @@ def load_transformers(checkpoint: Path, device: str, dtype: str | None) -> Local
             f"transformers cannot load {checkpoint}: {reason} (it needs Hugging Face's layout)"
         ) from error
     model = model.to(device).eval()
+    at = torch.tensor([[ROTATED]], device=device)
+    cos, sin = model.model.rotary_emb(torch.zeros(1, device=device), at)
+    require_rotation(checkpoint, cos.flatten().tolist(), sin.flatten().tolist())
     head = model.get_output_embeddings()
     head.forward = partial(wide_product, weight=head.weight)  # Its own logits may be bfloat16.
 

@@ -171,15 +171,21 @@ def _number(name: str, value: object, source: Path | str, *, whole: bool) -> int
 
 def _rope_settings(raw: Mapping[str, Any], source: Path | str) -> dict[str, Any]:
     """Flatten Hugging Face's rope settings (`rope_parameters`, formerly `rope_scaling`)."""
-    rope = raw.get("rope_parameters") or raw.get("rope_scaling")
-    if rope is None:
+    given = [rope for name in ("rope_parameters", "rope_scaling") if (rope := raw.get(name))]
+    if not given:
         return {}
+    rope, *others = given
     if not isinstance(rope, dict):
         raise SetupError(f"{source}: the rope settings must be an object, not {rope!r}.")
     if nested := [name for name, each in rope.items() if isinstance(each, dict)]:
         raise SetupError(
             f"{source}: the rope settings are nested ({', '.join(nested)}), but gpt-oss has the "
             "same in all layers."
+        )
+    shared = {"rope_theta": raw.get("rope_theta")}
+    if any(shared | rope != shared | other for other in others):
+        raise SetupError(
+            f"{source}: 'rope_parameters' and 'rope_scaling' differ, and engines read only one."
         )
     kind = rope.get("rope_type", rope.get("type"))
     if kind is None:

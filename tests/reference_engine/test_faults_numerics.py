@@ -72,8 +72,9 @@ def test_a_damaged_model_differs_by_more_than_noise(name, healthy):
     assert (logprobs(damaged(name)) - healthy).abs().mean() > 50 * NOISE
 
 
-@pytest.mark.parametrize("name", MODEL_FAULTS)
+@pytest.mark.parametrize("name", sorted({*MODEL_FAULTS} - {"expert-of-another-token"}))
 def test_the_engine_runs_the_damaged_model(name):
+    """Whose expert a token takes from another depends on the tokens of the pass."""
     transformer = damaged(name)
     drawn = generated(transformer)
     whole = torch.cat((PROMPT, torch.tensor([[token for token, _ in drawn]])), dim=1)

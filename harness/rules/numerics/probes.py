@@ -21,7 +21,7 @@ from harness.golden.distance import (
 )
 from harness.golden.divergence import ComparedReply, compared_replies
 from harness.golden.orders import in_rendered_order
-from harness.golden.patterns import recognized, with_defect
+from harness.golden.patterns import recognized, retold, with_defect
 from harness.records.conditions import APIS
 from harness.records.scores import Severity
 from harness.rules.missing import NotVerifiableError
@@ -155,20 +155,25 @@ def _defect(golden: Golden, compared: Sequence[ComparedReply]) -> Trials:
     """The differences of logprobs do not have the pattern of a known defect.
 
     Each defect of attention, positions, experts or the prompt changes the logprobs in its own way.
-    Its pattern shows even where the changes are smaller than those of rounding.
+    Its pattern shows even where the changes are smaller than those of rounding. Where a defect
+    leaves few logprobs to compare, whole texts are those of an engine with the defect.
     """
     if not golden.patterns:
         raise NotVerifiableError("no_patterns")
-    match = recognized(golden, compared)
-    if match is None:
+    if match := recognized(golden, compared):
+        pattern, what = match.pattern, "logprobs"
+        expected = "0% of the changes that the defect causes"
+        got = f"{percentage(match.share, 0)} of them (± {percentage(match.error, 0)})"
+    elif repeated := retold(golden, compared):
+        pattern, what = repeated[0], "texts"
+        expected, got = "none of the texts that the defect causes", f"{repeated[1]} of them"
+    else:
         yield None
         return
     message = (
-        "The logprobs differ from the reference's like those of an engine with a known defect "
-        f"({match.pattern.defect}): {match.pattern.text}"
+        f"The {what} differ from the reference's like those of an engine with a known defect "
+        f"({pattern.defect}): {pattern.text}"
     )
-    expected = "0% of the changes that the defect causes"
-    got = f"{percentage(match.share, 0)} of them (± {percentage(match.error, 0)})"
     yield Problem(compared[0].exchange, message, expected, got)
 
 
@@ -331,12 +336,11 @@ def _comparable(
 
 
 def _with_logprobs(replies: Sequence[ComparedReply]) -> Sequence[ComparedReply]:
-    """Return the replies with logprobs, if these suffice. Raises NotVerifiableError."""
-    compared = [reply for reply in replies if reply.compared]
-    values = sum(len(differences(reply.compared)) for reply in compared)
+    """Return the replies if their logprobs suffice. Raises NotVerifiableError."""
+    values = sum(len(differences(reply.compared)) for reply in replies)
     if values < LEAST_VALUES:
         raise NotVerifiableError("few_comparable", count=values, least=LEAST_VALUES)
-    return compared
+    return replies
 
 
 def _distances(compared: Sequence[ComparedReply], allowed: Tolerance) -> Trials:
@@ -346,6 +350,7 @@ def _distances(compared: Sequence[ComparedReply], allowed: Tolerance) -> Trials:
     token that differs most: in a short reply, one token whose logprobs all change through rounding
     would decide.
     """
+    compared = [reply for reply in compared if reply.compared]
     together = [token for reply in compared for token in reply.compared]
     farthest = max(compared, key=lambda reply: distance(reply.compared).p99)
     yield _exceeding(farthest.exchange, distance(together), allowed)

@@ -12,6 +12,7 @@ from reference_engine.faults import hooks
 from reference_engine.faults.fault import Hook
 from reference_engine.kv_cache.pages import BLOCK
 from reference_engine.model.config import ModelConfig
+from reference_engine.model.mxfp4 import BLOCK as PACKED
 from reference_engine.model.products import product
 from reference_engine.model.transformer import (
     SWIGLU_ALPHA,
@@ -19,6 +20,7 @@ from reference_engine.model.transformer import (
     Context,
     MixtureOfExperts,
     Transformer,
+    rotary_frequencies,
     swiglu,
 )
 
@@ -96,6 +98,12 @@ def yarn_rounded(model: Transformer) -> None:
     model.rotary.frequencies.copy_(plain * (1 - ramp) + plain / config.rope_factor * ramp)
 
 
+@hooks.MODEL
+def yarn_missing(model: Transformer) -> None:
+    plain, model.rotary.concentration = rotary_frequencies(replace(model.config, rope_factor=1.0))
+    model.rotary.frequencies.copy_(plain)
+
+
 class _Fp8Cache:
     """A context whose KV cache stores 8-bit floats."""
 
@@ -137,6 +145,7 @@ def prefix_of_another_prompt(tokens: list[int]) -> list[int]:
 
 Activation = Callable[[Tensor, float], Tensor]
 Shares = Callable[[Tensor, int], Tensor]
+Rounding = Callable[[Tensor], Tensor]
 
 
 class StagedExperts(MixtureOfExperts):
@@ -145,6 +154,7 @@ class StagedExperts(MixtureOfExperts):
     activation: Activation
     shares: Shares
     bias_weighted: bool
+    rounded: Rounding
 
     def forward(self, x: Tensor) -> Tensor:
         """Return what the experts add to the residual stream x, (B, T, H)."""
@@ -153,8 +163,9 @@ class StagedExperts(MixtureOfExperts):
         bias_share = share if self.bias_weighted else (share > 0).float()
         out = product(bias_share, self.mlp2_bias.float().mT)
         for expert in range(len(self.mlp1_bias)):
-            first = product(tokens, self.mlp1_weight[expert], self.mlp1_bias[expert])
-            inner = self.activation(first, self.limit)
+            given = self.rounded(tokens)
+            first = product(given, self.mlp1_weight[expert], self.mlp1_bias[expert])
+            inner = self.rounded(self.activation(first, self.limit))
             second = product(inner, self.mlp2_weight[expert].mT).float()
             out += second * share[..., expert, None]
         return out
@@ -166,7 +177,7 @@ def staged(experts: MixtureOfExperts) -> StagedExperts:
         experts.__class__ = StagedExperts
         converted = cast("StagedExperts", experts)
         converted.activation, converted.bias_weighted = swiglu, True
-        converted.shares = _chosen_shares
+        converted.shares, converted.rounded = _chosen_shares, lambda x: x
     return cast("StagedExperts", experts)
 
 
@@ -180,6 +191,17 @@ def _shares_of_all(scores: Tensor, top: int) -> Tensor:
     """Return the weight of each expert, (B, T, E), from a softmax over all of them."""
     chosen = scores.softmax(-1).topk(top, dim=-1)
     return torch.zeros_like(scores).scatter(-1, chosen.indices, chosen.values)
+
+
+def _one_of_another_token(scores: Tensor, top: int) -> Tensor:
+    """Give token t all of entry t of the list of chosen experts, which has `top` for each token."""
+    listed = scores.topk(top, dim=-1).indices.flatten(-2)[..., : scores.shape[-2], None]
+    return torch.zeros_like(scores).scatter(-1, listed, 1.0)
+
+
+def _tf32(x: Tensor) -> Tensor:
+    """Round to 10 bits of the fraction, ties away from zero, as `cvt.rna.tf32.f32`."""
+    return ((x.float().view(torch.int32) + 0x1000) & -0x2000).view(torch.float32).to(x.dtype)
 
 
 def _without_plus_one(x: Tensor, limit: float) -> Tensor:
@@ -199,6 +221,8 @@ EXPERTS.faults(
     expert_bias_missing=lambda e: _zero(e.mlp2_bias),
     router_softmax_over_all=lambda e: setattr(staged(e), "shares", _shares_of_all),
     expert_bias_unweighted=lambda e: setattr(staged(e), "bias_weighted", False),
+    expert_of_another_token=lambda e: setattr(staged(e), "shares", _one_of_another_token),
+    experts_in_tf32=lambda e: setattr(staged(e), "rounded", _tf32),
 )
 ATTENTION.faults(shard_lost=lambda attention: _zero(attention.out.weight.chunk(2, dim=1)[1]))
 
@@ -214,6 +238,16 @@ def fp4_nibbles_swapped(experts: MixtureOfExperts) -> None:
     # The last dimension of each expert's weight is packed.
     for x in (*experts.mlp1_weight, *experts.mlp2_weight.mT):
         x.copy_(torch.stack((x[:, 1::2], x[:, ::2]), -1).flatten(-2))
+
+
+@EXPERTS
+def experts_in_int4(experts: MixtureOfExperts) -> None:
+    # Symmetric with the largest value at -8, so that its opposite is cut to 7: as ONNX Runtime.
+    for x in (*experts.mlp1_weight, *experts.mlp2_weight.mT):
+        blocks = x.float().unflatten(-1, (-1, PACKED))
+        largest = blocks.gather(-1, blocks.abs().argmax(-1, keepdim=True))
+        scale = torch.where(largest == 0, 1.0, largest / -8)
+        x.copy_(((blocks / scale).round().clamp(-8, 7) * scale).flatten(-2))
 
 
 @EXPERTS

@@ -123,6 +123,7 @@ def test_plain_rotary_positions_have_factor_one():
         ({"rope_scaling": rope(mscale=1.0, mscale_all_dim=1.0)}, "by 1.0000, but gpt-oss"),
         ({"rope_parameters": {"full_attention": rope()}}, "nested (full_attention)"),
         ({"rope_scaling": "yarn"}, "must be an object"),
+        ({"rope_parameters": rope(factor=8.0)}, "'rope_parameters' and 'rope_scaling' differ"),
     ],
 )
 def test_errors_name_the_wrong_value(change, words):
