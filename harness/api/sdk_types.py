@@ -9,7 +9,7 @@ imported on first use, which takes half a second.
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -143,21 +143,25 @@ def _accepted(model: type[BaseModel], error: ErrorDetails) -> bool:
     *outer, field = steps
     if field == _FREE_TEXT and isinstance(error["input"], str):
         return True
-    owners = _owners([model], outer)
-    names = [f"{owner.__module__.rpartition('.')[2]}.{owner.__name__}.{field}" for owner in owners]
+    names = [f"{owner}.{field}" for owner in _owners(model, tuple(outer))]
     if error["type"] == "missing" or error["input"] is None:
         return any(name in _history().newly_required for name in names)
     former = (_history().formerly_accepted.get(name, ()) for name in names)
     return any(error["input"] in values for values in former)
 
 
-def _owners(models: Sequence[type[BaseModel]], steps: Sequence[str]) -> Sequence[type[BaseModel]]:
-    """Return the models that the field names and names of union members in `steps` lead to."""
+@cache
+def _owners(model: type[BaseModel], steps: Sequence[str]) -> Sequence[str]:
+    """Return the models to which field names and names of union members lead: `module.Class`.
+
+    Cached because a body without the members that are null has hundreds of errors.
+    """
+    models = [model]
     for step in steps:
         fields = [model.model_fields[step] for model in models if step in model.model_fields]
         inner = [model for field in fields for model in _models_in(field.annotation)]
         models = inner or [model for model in models if model.__name__ == step] or models
-    return models
+    return [f"{model.__module__.rpartition('.')[2]}.{model.__name__}" for model in models]
 
 
 def _models_in(annotation: object) -> Iterator[type[BaseModel]]:
@@ -295,8 +299,8 @@ def _is_member(loc: _Location) -> bool:
     return bool(loc) and str(loc[-1])[:1].isupper()
 
 
-def _below(loc: _Location, prefixes: Iterable[_Location]) -> bool:
-    return any(loc[: len(prefix)] == prefix for prefix in prefixes)
+def _below(loc: _Location, prefixes: Container[_Location]) -> bool:
+    return any(loc[:end] in prefixes for end in range(len(loc) + 1))
 
 
 def _path(error: ErrorDetails, data: object) -> str:

@@ -241,6 +241,20 @@ hooks.PAYLOAD.faults(
 )
 
 
+def _filled(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _filled(inner) for key, inner in value.items() if inner or inner is False}
+    return list(map(_filled, value)) if isinstance(value, list) else value
+
+
+@hooks.PAYLOAD
+def empty_members_dropped(data: Json, _: ClientRequest) -> None:
+    """Leave out members that are null, empty or zero, as some JSON libraries do by default."""
+    filled = dict(data)
+    data.clear()
+    data.update({key: _filled(value) for key, value in filled.items() if value or value is False})
+
+
 @hooks.RESPONSE.when(hooks.of_streams)
 def final_items_reversed(response: Json, _: ClientRequest) -> None:
     if response.get("status") == "completed":

@@ -1,6 +1,7 @@
 """The recorded healthy run, and faults applied to it."""
 
 from dataclasses import replace
+from time import process_time
 
 import pytest
 from corpus import damaged, healthy
@@ -76,3 +77,14 @@ def test_a_fault_of_a_stage_names_it_and_no_reply_without_it(fault, rules, cause
     assert judgement.rules("error") >= {*rules.split()}
     assert judgement.causes[0] == cause
     assert judgement.accused() <= changed
+
+
+def test_judging_takes_at_most_three_times_its_usual_time() -> None:
+    """Of a run without any empty members; the types of bodies are compared error by error."""
+    run, seconds = healthy(), []
+    for fault in ("prompt-tokens-without-cached", "empty-members-dropped"):
+        rollouts = damaged(run.rollouts, fault)
+        began = process_time()
+        run.judged(rollouts)
+        seconds.append(process_time() - began)
+    assert seconds[1] < 3 * seconds[0]
