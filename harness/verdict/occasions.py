@@ -267,8 +267,9 @@ def _separations(units: Sequence[_Unit], tried: Sequence[_Property]) -> Iterator
         inside = frozenset(at for at, unit in enumerate(units) if unit.has(wanted))
         answer = asked((None, at in inside, unit.hit) for at, unit in enumerate(units))
         (within, size), (others, outside) = answer.part, answer.others
-        if wanted.lacks and within < _ALWAYS * size:
-            continue  # Most requests lack a rare option: this says little, unless all have it.
+        usual = wanted.lacks or (2 * size > len(units) and wanted.feature not in _PLACES)
+        if usual and within < _ALWAYS * size:
+            continue  # What most requests have or lack says little, unless all of them have it.
         if within and outside and others / outside <= _HARDLY * within / size:
             yield _Separation(answer.p_more, bool(wanted.feature.value), wanted, inside)
 

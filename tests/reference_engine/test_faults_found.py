@@ -100,6 +100,7 @@ UNSEEN_HERE = {
     "custom-calls-as-functions",
     "alternatives-named-as-sampled",
     "forced-calls-as-cut-cot",
+    "rejected-drafts-counted",
     "cot-before-structured-answers",
     "budget-sentence-in-answers",
     "repeated-prompts-degenerate",

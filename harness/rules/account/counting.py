@@ -21,7 +21,7 @@ from harness.api.ledger import (
     token_count,
 )
 from harness.records.replies import Ledger, Row
-from harness.rules.account.court import exceeds
+from harness.rules.account.court import exceeds, most
 from harness.rules.account.entry import ALIKE, What
 from harness.rules.habits import MALFORMED_HEADERS
 
@@ -89,6 +89,14 @@ class Counting:
         self._by = _CONVENTIONS[ranks.index(max(ranks))]
         types = _types((ledger.extra - self._by(ledger) for ledger in calls), _USUAL)
         self._types = types or frozenset({0})
+        pairs = ((row, row.ledger) for row, is_same in zip(replies, copies, strict=True) if is_same)
+        whole = {
+            row.written: ledger.extra - self._by(ledger) > NEAR
+            for row, ledger in pairs
+            if ledger and ledger.end == "model" and ledger.exact and has_whole_cot(ledger)
+        }
+        self.exceeds_texts = most(sum(whole.values()), len(whole))
+        """Whether most texts with all that the model wrote have fewer tokens than are reported."""
 
     def offset(self, ledger: Ledger) -> int:
         """Return the tokens that the convention counts beyond the texts and their format."""
@@ -242,6 +250,9 @@ def wrong_counts(replies: Sequence[Row], counting: Counting) -> Mapping[int, tup
     many = are_many([replies[at] for at in equal], replies) or same > SURELY
     if times >= _EXPLAINED * len(odd) and len(texts) >= _FEWEST_COUNTS and many:
         wrong |= {at: (What.OFF, f"{same} too high") for at in equal if at not in wrong}
+    for at, *_ in odd if counting.exceeds_texts else ():
+        if offs[at] > 0:
+            wrong.setdefault(at, (What.EXCESSIVE, ""))
     return wrong
 
 

@@ -81,7 +81,7 @@ def of_counts(
     yield from convicted(_moved(replies))
     yield from _declined(replies, counting)
     yield from _stock(replies, [row for row, _ in odd])
-    yield from _edges([row for row in replies if (counting.off(row) or 0) < 0], counting)
+    yield from _edges(replies, counting)
     yield from _only_reasoning(replies)
     yield from _unexplained(odd, replies)
     yield from _without_tokens_of_cot(replies, counting)
@@ -294,11 +294,13 @@ def _declined(replies: Sequence[Row], counting: Counting) -> Judged:
         yield from _of_several(found, (row.sample for row in found), What.DECLINED)
 
 
-def _edges(lacking: Sequence[Row], counting: Counting) -> Judged:
+def _edges(replies: Sequence[Row], counting: Counting) -> Judged:
     """Yield the replies that begin or end with one text, without which their tokens fit.
 
-    Copies of one reply show nothing, and neither does a CoT that has its reasoning tokens.
+    Copies of one reply show nothing, and neither does a CoT that has its reasoning tokens. If as
+    many replies with that text have their own count, the model writes it.
     """
+    lacking = [row for row in replies if (counting.off(row) or 0) < 0]
     for place in ("CoT", "answer"):
         every = [
             (row, row.reasoning if place == "CoT" else row.text)
@@ -324,4 +326,8 @@ def _edges(lacking: Sequence[Row], counting: Counting) -> Judged:
                     if more is not None and more < -1 and counting.fits(row, more):
                         entry = Entry(What.EDGE, place, "count", kept, got, detail)
                         added.append(Claim(row, entry, alike=True, unit=got, fewest=ALIKE))
+                for row in replies if added else ():
+                    own = row.reasoning if place == "CoT" else row.text
+                    if own[::order].startswith(shared) and counting.fits(row):
+                        added.append(Claim(row, added[0].entry, False, True, own, own=True))
                 yield from convicted(added)

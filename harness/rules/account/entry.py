@@ -134,6 +134,7 @@ class What(Enum):
     ANSWER_ALONE = "miscounted", "The output count is that of the answer alone."
     FROM_CHARACTERS = "miscounted", "The output count is estimated from the characters."
     ROUNDED = "miscounted", "The output count is rounded to multiples of {detail}."
+    EXCESSIVE = "miscounted", "The output count is too high, as it is for texts that are whole."
     OFF = "miscounted", "The output count is {detail}."
     TOO_HIGH = "unknown", "The output count is too high for this reply, or text was lost."
     TOO_LOW = "unknown", "The output count is too low for this reply, or text was added."

@@ -269,3 +269,6 @@ def _forms(body: Mapping[str, Any]) -> Iterator[str]:
             yield "content in parts"
     if sum(turn.get("role") == "system" for turn in turns) > 1:
         yield "several system messages"
+    tools = [tool.get("function") or tool for tool in objects(body.get("tools"))]
+    if not all(isinstance(tool, dict) and tool.get("description") for tool in tools):
+        yield "a tool without a description"

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from harness.api.fields import json_object
 from harness.api.json_text import ends_early
-from harness.api.ledger import FRAMING, extra_tokens, ledger_of
+from harness.api.ledger import FRAMING, any_ledger, extra_tokens, ledger_of
 from harness.records.conditions import Api
 from harness.records.replies import Cut, Row
 from harness.records.scores import Score
@@ -14,7 +14,7 @@ from harness.rules.check import Difference, Family, evidence
 from harness.rules.evidence.subjects import Answer, counted, ended
 from harness.rules.habits import Habit, recorded
 from harness.rules.limits.empty_checks import SPELLED_OTHERWISE
-from harness.rules.rule import CHAT, STOP_IN_COT, Problem
+from harness.rules.rule import CHAT, STOP_IN_COT, Problem, VoidIf
 
 family = Family("limits", CHAT, component="output")
 _CONTEXT = 64  # tokens by which servers may deviate when they count what fills their context
@@ -123,6 +123,7 @@ def _may_end(answer: Answer) -> bool:
     _reaches_limit,
     habit=recorded(0.02),
     component="ends",
+    relations=[VoidIf("usage.output.miscounted", "$.usage", "output_miscounted")],
     fix=(
         "Stop at the token limit of the request, and report the reason length (Responses: "
         "incomplete), also inside a call."
@@ -133,11 +134,13 @@ def _limit(answer: Answer) -> Iterator[Problem]:
 
     Otherwise clients take a truncated answer for a complete one, or pay for an endless one. The
     model rarely stops at exactly this length, and never within the JSON of a call. Servers may
-    count a few tokens of the format in addition.
+    count a few tokens of the format in addition, unless its text has them all.
     """
     exchange, reply = answer
     request, tokens = exchange.request, reply.output_tokens or 0
-    if request.limit is not None and tokens > (request.limit + FRAMING) * request.choices:
+    counted = any_ledger(exchange)
+    frame = 0 if counted and counted.exact and not counted.extra else FRAMING
+    if request.limit is not None and tokens > (request.limit + frame) * request.choices:
         message = "The reply is longer than the token limit of the request."
         most = f"at most {request.limit * request.choices} tokens"
         yield Problem(exchange, message, most, str(tokens), "$.usage", proven=True)

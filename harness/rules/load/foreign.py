@@ -1,14 +1,17 @@
 """Replies with content of another request."""
 
+import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 
+from harness.api.json_text import parsed_object, strings
 from harness.api.ledger import FRAMING
 from harness.records.conditions import Api
 from harness.records.scores import Score
 from harness.rules.account.differences import LONG_TEXT
+from harness.rules.account.entry import SEVERAL
 from harness.rules.check import Difference, Family, evidence
 from harness.rules.evidence.traits import CODE_WORD
 from harness.rules.habits import Habit
@@ -25,6 +28,7 @@ _SECONDS = 2  # by which times in whole seconds may differ that are the same
 _FEWEST_TIMES = 3  # at which the replies of an API say that they were made, if these are of a clock
 _FEWEST_ATTEMPTS, _FEWEST_TWINS = 4, 2
 """Attempts at a sample that show what is usual for it, and attempts at another that make a call."""
+_PRIVATE = 4  # characters of a value by which requests differ
 _FEWEST_NAMED = 2  # words of the other request in an answer that is its own
 
 
@@ -36,7 +40,8 @@ def foreign(examined: Sequence[Score]) -> Iterator[Difference]:
     request; the long text of a reply to an unrelated request; the prompt tokens and the texts of
     such a reply, if other attempts have other prompt tokens; or a call with a value of another
     prompt, or the answer to it. These count if the attempts with that prompt make them, and the
-    other attempts with this one do not. A model may also invent a word or value of another prompt,
+    other attempts with this one do not; or in two requests, a call with all arguments that another
+    one determines. A model may also invent a word or value of another prompt,
     as the small one did in 3 of 1,052 replies; only an equal long text proves that the server mixed
     replies up.
     """
@@ -51,14 +56,12 @@ def foreign(examined: Sequence[Score]) -> Iterator[Difference]:
         contents[score.traits.content].append(score)
         answers[score.traits.answer].append(score)
     unrelated = _unrelated_requests()
-    swapped = dict(_swapped(examined, unrelated))
+    known = dict(_determined(examined)) | dict(_swapped(examined, unrelated))
     for sample, group in samples.items():
         texts = Counter(score.traits.content for score in group)
         for score in group:
-            if score.record in swapped:
-                message = "The prompt tokens and the texts belong to another request."
-                got = f"those of {swapped[score.record]}"
-                yield message, evidence(score.record, "$", "a reply to its own request", got), True
+            if score.record in known:
+                yield known[score.record]
                 continue
             calls = [call for call in score.traits.calls if made[call][sample] == 1]
             unusual = {call: made[call] for call in calls if len(group) >= _FEWEST_ATTEMPTS}
@@ -142,6 +145,36 @@ family.account_rule(
 )
 
 
+def _determined(examined: Sequence[Score]) -> Iterator[tuple[str, Difference]]:
+    """Yield the replies with a call that another request determines, with the finding.
+
+    Their own request lacks a value in it. Two requests with such calls prove it.
+    """
+    wanted: dict[tuple[str, str], _Sample] = {}
+    replies = [(score, row) for score in examined for row in score.replies if row.wanted]
+    for _, row in replies:
+        if row.wanted and row.wanted.arguments:
+            wanted[row.wanted.name, _spelled(row.wanted.arguments)] = row.sample
+    found: list[tuple[Score, _Sample, str]] = []
+    for score, row in replies:
+        for name, arguments in row.calls:
+            value = parsed_object(arguments) or {}
+            owner = wanted.get((name, _spelled(value)), row.sample)
+            texts = [json.dumps(text, ensure_ascii=False)[1:-1].lower() for text in strings(value)]
+            own = score.traits.conversation
+            if owner != row.sample and any(e not in own for e in texts if len(e) >= _PRIVATE):
+                found.append((score, owner, arguments))
+    proven = len({(score.task, score.sample) for score, *_ in found}) >= SEVERAL
+    for score, owner, arguments in found:
+        message = f"A call has the arguments that the request {'/'.join(owner)} determines."
+        shown = evidence(score.record, "$", "the arguments of its own request", arguments)
+        yield score.record, (message, shown, proven)
+
+
+def _spelled(value: Mapping[str, object]) -> str:
+    return json.dumps(value, sort_keys=True)
+
+
 def _began_after(score: Score, first: Score) -> bool:
     """Whether a request was sent so long after another reply that seconds of a clock show it."""
     return score.rows[0].began > first.rows[0].ended + _SECONDS
@@ -154,8 +187,8 @@ def _texts(score: Score) -> tuple[object, ...]:
 
 def _swapped(
     examined: Sequence[Score], unrelated: Callable[[Score, Score], bool]
-) -> Iterator[tuple[str, str]]:
-    """Yield the replies that an unrelated request got as well, with the record of that one.
+) -> Iterator[tuple[str, Difference]]:
+    """Yield the replies that an unrelated request got as well, with the finding.
 
     Their prompt tokens are not those that most attempts at their own request have, and those of the
     other request do not vary. Parts of the prompt that vary, such as a date, have a few tokens.
@@ -174,7 +207,10 @@ def _swapped(
         others = [other for other in times if other != count and times[other] >= times[count]]
         varied = others and min(abs(count - other) for other in others) > FRAMING
         if owner is not None and varied and score.replies and unrelated(score, owner):
-            yield score.record, owner.record
+            message = "The prompt tokens and the texts belong to another request."
+            got = f"those of {owner.record}"
+            shown = evidence(score.record, "$", "a reply to its own request", got)
+            yield score.record, (message, shown, True)
 
 
 def _place(score: Score) -> tuple[_Sample, Api]:

@@ -8,7 +8,7 @@ from harness.api.fields import objects
 from harness.api.items import Reply
 from harness.api.ledger import extra_tokens
 from harness.rules.evidence.refusals import failure, served
-from harness.rules.missing import required
+from harness.rules.missing import NotVerifiableError, required
 from harness.rules.probe import ProbeResponses, Trials, prompt_tokens
 from harness.rules.rule import Problem
 from harness.rules.sampling.probes import texts_of
@@ -80,6 +80,8 @@ def _n_streamed(responses: ProbeResponses) -> Trials:
             yield failure(rollout, "several choices")
             continue
         replies = (last.reply, *last.reply.others)
+        if len(replies) < CHOICES and not any(event.is_done for event in last.events):
+            raise NotVerifiableError("unreadable")  # The stream was cut.
         got = f"{len(replies)} choices"
         message = "The stream does not have the requested number of choices."
         wrong = Problem(last, message, f"{CHOICES} choices", got, "$.choices")

@@ -154,8 +154,9 @@ def _events(responses: ProbeResponses) -> Trials:
 
 
 def _kinds(exchange: ParsedExchange) -> tuple[str, ...]:
-    """Return the types of the events in order, those that repeat once."""
-    return tuple(kind for kind, _ in groupby(event.type for event in exchange.known_events))
+    """Return the types of the events in order, those that repeat once, without an optional one."""
+    kinds = (event.type for event in exchange.known_events if event.type != "response.queued")
+    return tuple(kind for kind, _ in groupby(kinds))
 
 
 def _shape(reply: Reply) -> tuple[bool, bool, int, str]:

@@ -112,6 +112,18 @@ def repeated_prompts_degenerate(reply: Reply, request: ClientRequest) -> Reply:
     return replace(reply, body=orjson.dumps(body))
 
 
+_ARGUMENTS: dict[tuple[str, str], str] = {}
+
+
+@hooks.CALL.when(lambda call, request: not request.streaming)
+def arguments_of_another_call(call: Json, request: ClientRequest) -> None:
+    """Return the arguments of the call of the same function before this one, of any request."""
+    own = call.get("function", call)
+    place = request.api, str(own.get("name"))
+    before, _ARGUMENTS[place] = _ARGUMENTS.get(place), own["arguments"]
+    own["arguments"] = before or own["arguments"]
+
+
 def _beside_seed(request: ClientRequest) -> Json:
     return {name: value for name, value in request.body.items() if name != "seed"}
 

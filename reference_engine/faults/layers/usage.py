@@ -111,6 +111,12 @@ def prompt_tokens_without_cached(usage: Json, request: ClientRequest) -> None:
     usage[f"{_key(usage, _PROMPT)}_details"] = {"cached_tokens": 0}
 
 
+@hooks.USAGE
+def rejected_drafts_counted(usage: Json, _: ClientRequest) -> None:
+    """Count a quarter more: the tokens of drafts that the model rejected."""
+    _set(usage, _COMPLETION, _completion(usage) + -(-_completion(usage) // 4))
+
+
 _SUMS: dict[str, int] = {}  # the prompt tokens of all turns up to each response, by its id
 
 

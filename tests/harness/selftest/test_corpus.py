@@ -66,6 +66,9 @@ def test_what_damages_replies_without_a_schema_explains_answers_that_break_their
         ("repeated-prompts-degenerate", "reply.degenerates", "shared"),
         ("final-response-empty", "responses.stream.final", "events"),
         ("calls-dropped-as-stops", "reply.lost", "output"),
+        ("rejected-drafts-counted", "usage.output.miscounted", "usage"),
+        ("arguments-of-another-call:0.05", "reply.foreign", "shared"),
+        ("empty-members-dropped", "chat.schema", "format"),
     ],
 )
 def test_a_fault_of_a_stage_names_it_and_no_reply_without_it(fault, rules, cause):
