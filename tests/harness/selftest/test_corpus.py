@@ -67,7 +67,7 @@ def test_what_damages_replies_without_a_schema_explains_answers_that_break_their
         ("final-response-empty", "responses.stream.final", "events"),
         ("calls-dropped-as-stops", "reply.lost", "output"),
         ("rejected-drafts-counted", "usage.output.miscounted", "usage"),
-        ("arguments-of-another-call:0.05", "reply.foreign", "shared"),
+        ("arguments-of-another-call:1", "reply.foreign", "shared"),
         ("empty-members-dropped", "chat.schema", "format"),
     ],
 )
