@@ -154,6 +154,10 @@ def summary(comparison: Comparison) -> Iterator[str]:
             names = first_few([check.id for check in changed.fixed], _NAMED)
             count = counted(len(changed.fixed), "check")
             yield f"{changed.label} fixes {count} that the reference fails: {names}."
+        for check in changed.untested:
+            where = first_few(check.untested, _NAMED)
+            untested = f"{changed.label} was not tested for {check.id} in {where}"
+            yield f"{untested}, where the reference fails."
         yield from _lone(comparison, index, base, statuses)
         if index not in differ:
             yield _statistics(comparison, index)

@@ -396,7 +396,8 @@ def _changes(
     return Changes(
         label=now.entry.label,
         broken=tuple(change for change in changed if change.after == "failed"),
-        fixed=tuple(change for change in changed if change.before == "failed"),
+        fixed=tuple(e for e in changed if e.before == "failed" and not e.untested),
+        untested=tuple(e for e in changed if e.before == "failed" and e.untested),
         cases=cases,
         rates=tuple(
             RateChange(name=row.group or row.name, difference=difference)

@@ -135,6 +135,12 @@ class CheckChange(Record):
     there: Mapping[str, tuple[int, int]]
     beyond_chance: bool
 
+    @property
+    def untested(self) -> tuple[str, ...]:
+        """The APIs or modes in which the reference fails, and which the run did not test."""
+        failing = (part for part, (failures, _) in self.there.items() if part and failures)
+        return tuple(part for part in failing if not self.here.get(part, (0, 0))[1])
+
 
 class RateChange(Record):
     """A pass rate or score that differs from that of the reference by more than chance."""
@@ -146,14 +152,16 @@ class RateChange(Record):
 class Changes(Record):
     """What is different in one column, compared with the reference.
 
-    `broken` and `fixed` are all checks that failed in only one of the two; `cases` and `rates`
-    differ by more than chance. `worse` tells whether a run got worse by more than chance in
-    anything: a verdict from pass to fail, a rate or score, a case, or a check.
+    `broken` and `fixed` are all checks that failed in only one of the two, and `untested` those of
+    the reference that this one did not test where they fail; `cases` and `rates` differ by more
+    than chance. `worse` tells whether a run got worse by more than chance in anything: a verdict
+    from pass to fail, a rate or score, a case, or a check.
     """
 
     label: str
     broken: tuple[CheckChange, ...] = ()
     fixed: tuple[CheckChange, ...] = ()
+    untested: tuple[CheckChange, ...] = ()
     cases: tuple[ChangedCase, ...] = ()
     rates: tuple[RateChange, ...] = ()
     worse: bool = False

@@ -56,6 +56,7 @@ class _Selection:
     alone: bool  # nothing that passed
     cases: dict[str, None] = field(default_factory=dict)
     tries: int = 1
+    apis: Collection[Api] = ()  # those in which cases showed findings; all if none did
     probes: dict[str, None] = field(default_factory=dict)
     repetitions: dict[str, dict[Api, int]] = field(default_factory=lambda: defaultdict(dict))
 
@@ -310,7 +311,9 @@ def _select(
             chosen.repeat(PROBES[rule.rule], _apis(rule.conditions), times)
         elif tested[rule.rule].task in included:
             _select_requests(chosen, tested[rule.rule], own, needed[rule.rule])
-    _select_cases(chosen, [(o, needed[r]) for r, o in tested.items() if o.task == TOOL_CALLING])
+    calling = {rule: found for rule, found in tested.items() if found.task == TOOL_CALLING}
+    _select_cases(chosen, [(found, needed[rule]) for rule, found in calling.items()])
+    chosen.apis = {api for found in calling.values() for api in _apis(found.about.conditions)}
     for name in list(chosen.probes):
         for relation in PROBES[name].relations:
             if (other := getattr(relation, "rule", None)) in {probe.id for probe in own}:
@@ -404,7 +407,12 @@ def _with_selection(folder: Path, info: RunInfo, chosen: _Selection, retest: Ret
             spread = suite.spread(math.ceil(fill / tries)).cases
             ids = set(chosen.cases) | {case.id for case in spread if not chosen.alone}
         cases = tuple(case.id for case in suite.cases if case.id in ids)
-        tasks.append(calling.model_copy(update={"tries": tries}))
+        used = [c for c in calling.conditions if retest.calls or c.api in (chosen.apis or APIS)]
+        tasks.append(
+            calling.model_copy(
+                update={"tries": tries, "conditions": tuple(used or calling.conditions)}
+            )
+        )
     groups = {PROBES[name].group.name for name in chosen.probes}
     for task in info.of_kind("probes"):
         if task.name in groups:

@@ -110,3 +110,9 @@ def test_checks_that_the_reference_fails_and_others_pass_are_fixed():
     )  # fmt: skip
     found = comparison(*rows, fixed=(one,))
     assert "b fixes 1 check that the reference fails: cot.used." in summary(found)
+    part = {"streaming": (6, 6), "non-streaming": (0, 6)}
+    untested = one.model_copy(update={"there": part, "here": {"non-streaming": (0, 1)}})
+    assert untested.untested == ("streaming",)
+    said = summary(comparison(*rows, untested=(untested,)))
+    assert "b was not tested for cot.used in streaming, where the reference fails." in said
+    assert not [sentence for sentence in said if "b fixes" in sentence]
