@@ -16,7 +16,6 @@ from typing import Any, Unpack
 from harness.api.fields import objects
 from harness.api.items import History, Reply, RequestSettings, Sample
 from harness.api.json_text import parsed_object
-from harness.api.ledger import is_below_limit
 from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
 from harness.api.statuses import TIMEOUTS, lockout, overloaded
 from harness.golden.content import Golden
@@ -117,11 +116,7 @@ class ProbeRequest(Sample):
             return self._reason("not_reached")
         if last.reply is not None and last.reply.finish == "content_filter":
             return self._reason("filtered")
-        return (
-            self._reason(_CUT)
-            if self.whole and last.truncated and not is_below_limit(last)
-            else None
-        )
+        return self._reason(_CUT) if self.whole and last.truncated else None
 
     def _reason(self, code: str, **values: str | float) -> Reason:
         return Reason(code=code, values={"request": self.id, **values})
