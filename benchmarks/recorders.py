@@ -247,8 +247,10 @@ def main(arguments: Sequence[str]) -> int:
     table = _row(*_HEADINGS) + _row(*["---"] * len(_HEADINGS)) + "".join(lines)
     print(table, end="")
     print(*problems, sep="\n", file=sys.stderr)
-    before, _, rest = PAGE.read_text("utf-8").partition(_BEGIN)
-    old, _, after = rest.partition(_END)
+    before, begin, rest = PAGE.read_text("utf-8").partition(_BEGIN)
+    old, end, after = rest.partition(_END)
+    if not (begin and end):
+        raise SystemExit(f"{PAGE} lacks the comments that enclose the table; restore them.")
     if problems:
         return 2
     if options.write and not options.names:

@@ -41,8 +41,7 @@ def import_traffic(
     Args:
         file: A recording, or a folder of recordings.
         files: More recordings.
-        provider: Any name; it only names the run. If it is that of an entry of providers.yaml, the
-            run has the limitations of the entry.
+        provider: Any name for the run; that of an entry also gives it its limitations.
         model: Other name under which gpt-oss is served; can be repeated.
         host: Import only requests to this host.
         verdict: Give a verdict: any error fails the run. Default: findings without a verdict.

@@ -58,7 +58,12 @@ def _unreadable(exchange: ParsedExchange) -> Iterator[Problem]:
         yield Problem(exchange, reason, "a reply of this API", got, proven=alone)
 
 
-@family.check("reply.streamed", good_statuses, component="streamed")
+@family.check(
+    "reply.streamed",
+    good_statuses,
+    lambda exchange: not exchange.request.body.get("stream"),
+    component="streamed",
+)
 def _streamed(exchange: ParsedExchange) -> Iterator[Problem]:
     """A request that does not set `stream` to true gets one JSON object.
 

@@ -27,6 +27,7 @@ ANY_REPLY = {
     *("stream.cut", "reply.unreadable", "reasoning.in_answer", "reasoning.in_answer.repeated"),
     *("reasoning.in_answer.untagged", "reasoning.holds_answer", "harmony.markers"),
     *("harmony.remains", "harmony.remains.reasoning", "harmony.foreign", "text.garbled"),
+    "usage.unasked",
     *("text.mojibake", "text.placeholder", "text.masked", "text.runaway"),
     *(
         "chat.stream.done",

@@ -63,7 +63,11 @@ def test_detectors_are_ids_prefixes_or_families() -> None:
     assert known(fault("a", "harmony.markers")) == ("harmony.markers",)
     assert set(known(fault("a", "parity.usage"))) > {"parity.usage.prompt"}
     load = {probe for probe in PROBES if probe.startswith("load.")}
-    assert set(known(fault("a", "load"))) == load | {"reply.foreign", "reply.stored"}
+    assert set(known(fault("a", "load"))) == load | {
+        "reply.degenerates",
+        "reply.foreign",
+        "reply.stored",
+    }
     assert known(fault("a", "harmony.remains")) == ("harmony.remains", "harmony.remains.reasoning")
 
 
