@@ -19,6 +19,7 @@ family = Family("numerics", CHAT, component="logprobs")
 
 _TOLERANCE = 1e-3
 _FEWEST_ALTERNATIVES = 3  # that every provider with logprobs can return
+_REPLACED = "\N{REPLACEMENT CHARACTER}".encode()
 _FEWEST_EMPTY_TOKENS = 2  # tokens with several alternatives that have no text
 _SENTENCE_ENDS = (".", "!", "?", ":", '"', ")", "`", "}", "]")
 _SUM_TOLERANCE = 0.01
@@ -135,10 +136,12 @@ def _empty(listed: _Listed) -> Iterator[Problem]:
 
 
 def _same_names(entry: Mapping[str, Any]) -> tuple[str, str, str] | None:
-    names = [
-        entry_bytes(each).decode(errors="replace") for each in objects(entry.get("top_logprobs"))
-    ]
-    known = [name for name in names if _decodable(name)]
+    """Return the problem of alternatives with the same bytes.
+
+    A part of a character may be given as a replacement character, which says nothing.
+    """
+    names = [entry_bytes(each) for each in objects(entry.get("top_logprobs"))]
+    known = [name for name in names if name and _REPLACED not in name]
     if len({*known}) == len(known):
         return None
     return "Several alternatives of a token are the same.", "different tokens", f"{names}"

@@ -50,6 +50,22 @@ def test_a_certain_model_has_zeros_beside_improbable_alternatives(
     assert found(entries) == set()
 
 
+@pytest.mark.parametrize(
+    ("others", "wrong"),
+    [
+        ((b" \xe2", b" \xf0"), False),  # two beginnings of characters after a space
+        ((b" \xef\xbf\xbd", b" \xef\xbf\xbd"), False),  # as a server gives both without bytes
+        ((b" sea", b" sea"), True),
+    ],
+)
+def test_alternatives_differ_in_their_bytes(others: tuple[bytes, ...], wrong: bool) -> None:
+    entries = [entry(word, -0.1) for word in WORDS]
+    for at, one in enumerate(others):
+        shown = {"token": one.decode(errors="replace"), "bytes": list(one), "logprob": -3.0 - at}
+        entries[1]["top_logprobs"].append(shown)
+    assert found(entries) == ({"logprobs.values"} if wrong else set())
+
+
 def test_zeros_are_healthy_if_no_alternatives_were_requested() -> None:
     assert found([entry(word, 0.0) for word in WORDS], alternatives=0) == set()
 

@@ -263,7 +263,10 @@ def test_a_comparison_says_first_that_it_is_worse_and_why(tmp_path, capsys):
 def test_an_unfinished_run_says_so(copy):
     path = samples(copy)[0]
     path.write_text("".join(f"{json.dumps(row)}\n" for row in lines(path) if row["doc_id"] != 4))
-    assert "The eval of this log is not finished, or was invalidated." in baseline_column(str(path)).entry.notes
+    assert (
+        "The eval of this log is not finished, or was invalidated."
+        in baseline_column(str(path)).entry.notes
+    )
 
 
 def change_samples(**fields):
