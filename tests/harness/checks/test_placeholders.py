@@ -59,7 +59,8 @@ def test_a_certain_model_has_zeros_beside_improbable_alternatives(
     ],
 )
 def test_alternatives_differ_in_their_bytes(others: tuple[bytes, ...], wrong: bool) -> None:
-    entries = [entry(word, -0.1) for word in WORDS]
+    entries = [entry(word, -0.1, ("x", -3.0), ("y", -4.0)) for word in WORDS]
+    del entries[1]["top_logprobs"][1:]
     for at, one in enumerate(others):
         shown = {"token": one.decode(errors="replace"), "bytes": list(one), "logprob": -3.0 - at}
         entries[1]["top_logprobs"].append(shown)
