@@ -84,6 +84,8 @@ def share_of(pattern: Pattern, replies: Sequence[ComparedReply]) -> PatternShare
     for reply in replies:
         for token in reply.compared:
             expected = pattern.changes[reply.name][token.at]
+            if not expected:
+                continue  # unknown, such as of prompts in another order
             pairs = [
                 (came, due / MILLI)
                 for came, due in zip(token.changes, expected, strict=True)

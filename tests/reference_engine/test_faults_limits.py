@@ -224,6 +224,7 @@ def test_every_fault_has_a_row_or_is_found_in_single_replies():
         "prompts-of-streams-estimated",
         # The judged cases have these (benchmarks/judgements.json).
         *("upstream-failures-as-refusals", "prompt-tokens-without-cached"),
+        "rejected-drafts-counted",
         "alternatives-named-as-sampled",
         *(layers & {*found_by_checks()}),
     }

@@ -59,7 +59,7 @@ def test_what_damages_replies_without_a_schema_explains_answers_that_break_their
     ("fault", "rules", "cause"),
     [
         ("prompt-tokens-without-cached", "usage.input.cached", "usage"),
-        ("forced-calls-as-cut-cot", "tools.choice.required finish.early", "choice"),
+        ("forced-calls-as-cut-cot", "finish.early", "ends"),
         ("budget-sentence-in-answers", "text.added", "text"),
         ("names-in-every-fragment", "chat.stream.tool_calls", "events"),
         ("alternatives-named-as-sampled", "logprobs.values", "logprobs"),
