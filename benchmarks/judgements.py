@@ -15,7 +15,9 @@ kept in `build/judgements`; remove it after a change of faults.
 """
 
 import argparse
+import io
 import json
+import lzma
 import sys
 import tarfile
 import tempfile
@@ -91,7 +93,8 @@ def _of_run(run: corpus.Recorded, name: str, make: Callable[[], Sequence[Rollout
 
 @cache
 def _recordings() -> tarfile.TarFile:
-    return tarfile.open(_REPORTED)
+    """Return the recordings, in memory: processes that are forked would share a file's position."""
+    return tarfile.open(fileobj=io.BytesIO(lzma.decompress(_REPORTED.read_bytes())))
 
 
 def _of_recording(name: str) -> Judgement:
