@@ -220,27 +220,21 @@ def test_an_unfinished_run_is_not_a_baseline():
 
 
 @pytest.mark.parametrize(
-    "text",
+    "content",
     [
-        "{}",
-        "[]",
-        "3",
-        *(f'{{"kind": "gpt-oss-verify baseline", "version": {n}}}' for n in (1, 2, 3)),
+        *(b"{}", b"[]", b"3", b"\xff\xfe\x00", b"", b"{"),
+        *(b'{"kind": "gpt-oss-verify baseline", "version": %d}' % n for n in (1, 2, 3)),
     ],
 )
-def test_a_file_that_is_not_a_baseline_is_rejected(tmp_path, text):
+def test_a_file_that_is_not_a_baseline_is_rejected(tmp_path, content):
     path = tmp_path / "file.json"
-    path.write_text(text, encoding="utf-8")
-    with pytest.raises(ConfigurationError, match="is not a baseline of version 2"):
+    path.write_bytes(content)
+    with pytest.raises(ConfigurationError, match=r"is not a baseline|it is not UTF-8"):
         choose_baseline(str(path))
 
 
 def test_unreadable_and_unwritable_baseline_files_are_reported(tmp_path):
     with pytest.raises(ConfigurationError, match="There is no file"):
         choose_baseline(str(tmp_path / "missing.json"))
-    for noise in (b"\xff\xfe\x00", b"", b"{"):
-        (tmp_path / "noise.json").write_bytes(noise)
-        with pytest.raises(ConfigurationError, match=r"is not a baseline|it is not UTF-8"):
-            choose_baseline(str(tmp_path / "noise.json"))
     with pytest.raises(ConfigurationError, match="cannot be written"):
         write_baseline(create_baseline([eval_scores()], "x", "0", CREATED), tmp_path)

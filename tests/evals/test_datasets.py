@@ -33,6 +33,7 @@ UNHURRIED = settings(suppress_health_check=[HealthCheck.too_slow])
 AIME, GPQA, HEALTHBENCH = (EVALS[name].facts.dataset for name in ("aime25", "gpqa", "healthbench"))
 COLUMNS = ("Question", "Correct Answer", "Incorrect Answer 1", "Incorrect Answer 2",
            "Incorrect Answer 3")  # fmt: skip
+HEADER = ",".join(COLUMNS) + "\n"
 
 
 def aime_lines(start, count):
@@ -128,17 +129,19 @@ def test_the_error_without_network_and_cache_says_what_to_do(hub, monkeypatch):
     assert hub == []
 
 
-def test_too_few_published_rows_are_rejected(tmp_path, monkeypatch):
-    short = PUBLISHED | {"opencompass/AIME2025/aime2025-II.jsonl": aime_lines(15, 14)}
-    hub = fake_hub(short, (), tmp_path, monkeypatch)
-    with hub, pytest.raises(ConfigurationError, match=r"has 29 rows .* not 30"):
-        load_rows(AIME, "hub", AimeRow)
-
-
-def test_a_damaged_cached_file_is_a_readable_error(tmp_path, monkeypatch):
-    damaged = PUBLISHED | {"opencompass/AIME2025/aime2025-I.jsonl": '{"question": "q", \n'}
+@pytest.mark.parametrize(
+    ("file", "text", "reason"),
+    [
+        ("aime2025-II.jsonl", aime_lines(15, 14), r"has 29 rows .* not 30"),
+        ("aime2025-I.jsonl", '{"question": "q", \n', r"aime2025-I\.jsonl .*cannot be read"),
+    ],
+)
+def test_published_files_that_are_short_or_damaged_are_rejected(
+    file, text, reason, tmp_path, monkeypatch
+):
+    damaged = PUBLISHED | {f"opencompass/AIME2025/{file}": text}
     hub = fake_hub(damaged, (), tmp_path, monkeypatch)
-    with hub, pytest.raises(ConfigurationError, match=r"aime2025-I\.jsonl .*cannot be read"):
+    with hub, pytest.raises(ConfigurationError, match=reason):
         load_rows(AIME, "hub", AimeRow)
 
 
@@ -183,22 +186,16 @@ def test_any_hub_dataset_with_the_same_columns_is_loaded(named):
     assert named == [("me/mine", None), ("me/mine", "v2")]
 
 
-def test_a_hub_dataset_with_other_columns_is_an_error(named):
-    with pytest.raises(
-        ConfigurationError, match=r"me/mine test row 4: without column 'Correct Answer' and"
-    ):
-        load_rows(GPQA, "hf:me/mine", GpqaRow)
-
-
-def test_a_nonexistent_dataset_is_an_error(named):
-    with pytest.raises(ConfigurationError, match=r"nobody/nothing could not be loaded \(Dataset"):
-        load_rows(AIME, "hf:nobody/nothing", AimeRow)
-
-
-def test_a_path_may_be_a_string(tmp_path):
-    file = tmp_path / "mine.jsonl"
-    file.write_text(aime_lines(0, 30))
-    assert load_rows(AIME, str(file), AimeRow) == load_rows(AIME, file, AimeRow)
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("hf:me/mine", "me/mine test row 4: without column 'Correct Answer' and"),
+        ("hf:nobody/nothing", r"nobody/nothing could not be loaded \(Dataset"),
+    ],
+)
+def test_a_hub_dataset_that_is_missing_or_has_other_columns_is_an_error(named, source, reason):
+    with pytest.raises(ConfigurationError, match=reason):
+        load_rows(GPQA, source, GpqaRow)
 
 
 def test_a_folder_contains_the_files_under_their_published_names(tmp_path):
@@ -223,9 +220,10 @@ def test_a_local_copy_of_a_known_file_is_recorded_with_its_revision(tmp_path):
     assert (loaded.info.revision, loaded.info.identity) == (None, "own")
 
 
-def test_a_part_of_the_data_is_a_sample(tmp_path):
+def test_a_path_may_be_a_string_and_a_part_of_the_data_is_a_sample(tmp_path):
     file = tmp_path / "part.jsonl"
     file.write_text(aime_lines(0, 29))
+    assert load_rows(AIME, str(file), AimeRow) == load_rows(AIME, file, AimeRow)
     assert load_rows(AIME, file, AimeRow).info.sample
 
 
@@ -247,37 +245,22 @@ def test_a_part_of_the_data_is_a_sample(tmp_path):
             r"line 1, \S+ line 2, \S+ line 3: column 'answer'",
         ),
         ("", "has no rows"),
+        (f'{HEADER}"q\nq",1,2,3,4\nq,1,2,3\n', r"line 4: 4 fields, but there are 5 columns"),
+        (f'{HEADER}"q\nq",1,2,3,4\nq,1,,3,4\n', r"line 4: column 'Incorrect Answer 1'"),
+        (f'{HEADER}q,1,2,3,4\nq,1,2,3,"4\n', r"line 3 is not CSV"),
+        (
+            "Question,Correct Answer\nq,1\n",
+            r"without column 'Incorrect Answer 1'.*; its columns are '",
+        ),
     ],
 )
-def test_a_bad_line_is_reported_with_its_number(tmp_path, text, reason):
-    file = tmp_path / "mine.jsonl"
-    file.write_text(text)
-    with pytest.raises(ConfigurationError, match=rf"mine\.jsonl.*{reason}"):
-        load_rows(AIME, file, AimeRow)
-
-
-@pytest.mark.parametrize(
-    ("rows", "reason"),
-    [
-        ('"q\nq",1,2,3,4\nq,1,2,3\n', r"line 4: 4 fields, but there are 5 columns"),
-        ('"q\nq",1,2,3,4\nq,1,,3,4\n', r"line 4: column 'Incorrect Answer 1'"),
-        ('q,1,2,3,4\nq,1,2,3,"4\n', r"line 3 is not CSV"),
-    ],
-)
-def test_a_bad_table_row_is_reported_with_its_first_line(tmp_path, rows, reason):
-    file = tmp_path / "mine.csv"
-    file.write_text(",".join(COLUMNS) + "\n" + rows)
-    with pytest.raises(ConfigurationError, match=rf"mine\.csv {reason}"):
-        load_rows(GPQA, file, GpqaRow)
-
-
-def test_a_missing_column_is_reported_by_name(tmp_path):
-    file = tmp_path / "mine.csv"
-    file.write_text("Question,Correct Answer\nq,1\n")
-    with pytest.raises(
-        ConfigurationError, match=r"without column 'Incorrect Answer 1'.*; its columns are '"
-    ):
-        load_rows(GPQA, file, GpqaRow)
+def test_a_bad_line_or_row_is_reported_with_its_first_line(tmp_path, text, reason):
+    data, row, name = (AIME, AimeRow, "mine.jsonl")
+    if text.startswith("Question,"):
+        data, row, name = (GPQA, GpqaRow, "mine.csv")
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ConfigurationError, match=rf"{name}.*{reason}"):
+        load_rows(data, tmp_path / name, row)
 
 
 def test_unreadable_files_are_reported_by_name(tmp_path):

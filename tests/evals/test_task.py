@@ -183,19 +183,21 @@ def test_each_ending_of_an_attempt_has_its_outcome(answer, api, end, outcome, va
     assert found.detail or outcome in {"correct", "wrong", "unread", "refused"}
 
 
-def test_the_answer_is_never_read_from_the_cot():
-    found = scored(Reply(text="I do not know.", reasoning=rf"It is \boxed{{{RIGHT}}}."))
-    assert (found.outcome, found.answer, found.openai_value) == ("unread", None, 0.0)
-
-
-def test_both_scores_are_kept_where_the_extractors_differ():
-    found = scored(Reply(text=rf"\boxed{{\text{{{RIGHT}}}}}"))
-    assert (found.value, found.openai_value) == (1.0, 0.0)
-
-
-def test_a_failed_attempt_scores_0_by_both_extractors():
-    found = scored(json_response({}, 500), end="failed")
-    assert (found.value, found.openai_value, found.usage.output) == (0.0, 0.0, None)
+@pytest.mark.parametrize(
+    ("answer", "end", "wanted"),
+    [
+        (
+            Reply(text="I do not know.", reasoning=rf"It is \boxed{{{RIGHT}}}."),
+            "answered",
+            (None, 0.0, 0.0, 22),
+        ),
+        (Reply(text=rf"\boxed{{\text{{{RIGHT}}}}}"), "answered", (str(RIGHT), 1.0, 0.0, 26)),
+        (json_response({}, 500), "failed", (None, 0.0, 0.0, None)),
+    ],
+)
+def test_both_extractors_read_the_answer_and_never_the_cot(answer, end, wanted):
+    found = scored(answer, end=end)
+    assert (found.answer, found.value, found.openai_value, found.usage.output) == wanted
 
 
 def test_tokens_and_time_are_those_the_provider_reports():

@@ -174,17 +174,6 @@ def test_failed_samples_that_are_not_shown_are_counted():
     assert f"### Failed samples: the worst {len(result.failures)} of 38\n" in text
 
 
-def test_checks_that_judged_nothing_are_named_with_the_reason():
-    text = markdown(passing())
-    assert (
-        "Skipped: `stream.end`. It does not apply to the APIs and modes of this run: chat." in text
-    )
-    assert (
-        "Not verifiable: `stop.kept`. No reply of this run contained anything that this check judges. It is judged if a reply has what it is about, which `gpt-oss-verify checks` lists."
-        in text
-    )
-
-
 def test_declared_limitations_and_info_are_not_failures():
     example = finding("a")
     declared = failed_rule("usage.sum", "declared", example).model_copy(
@@ -266,20 +255,19 @@ def test_questions_are_shown_only_if_requested():
     assert "`` Is it | <b>this</b>? `@you` ``" in text
 
 
-def test_sample_data_is_named():
-    result = evals(decision=None, dataset=dataset("gpqa", sample=True, source="samples/gpqa.csv"))
+@pytest.mark.parametrize(
+    ("source", "called", "why"),
+    [
+        ("samples/gpqa.csv", "samples", "sample questions that ship with the tool"),
+        ("own.jsonl", "own questions", "not all of the published questions"),
+    ],
+)
+def test_samples_and_own_questions_are_named(source, called, why):
+    result = evals(decision=None, dataset=dataset("gpqa", sample=True, source=source))
     text = markdown(analysis([result], decision=None))
     assert text.startswith("# SCORED")
-    assert "gpqa (samples)" in text
-    assert "sample questions that ship with the tool" in text
-
-
-def test_own_questions_are_not_called_samples():
-    result = evals(decision=None, dataset=dataset("gpqa", sample=True, source="own.jsonl"))
-    text = markdown(analysis([result], decision=None))
-    assert "gpqa (own questions)" in text
-    assert "(samples)" not in text
-    assert "not all of the published questions" in text
+    assert re.findall(r"gpqa \(([a-z ]+)\)", text)[0] == called
+    assert why in text
 
 
 @pytest.mark.parametrize(
