@@ -79,6 +79,21 @@ def test_text_alone_reveals_no_more_defects_than_logprobs() -> None:
     assert by_text <= shown("numerics.precision")
 
 
+class Retold(Replay):
+    """Replies with the texts of an engine with a defect, to at most `most` requests."""
+
+    told = ""
+    most = 8
+
+    def reply(self, api: str, reply: Reply, *given: Any) -> Response:
+        pattern = next(each for each in GOLDEN.patterns if each.defect == self.told)
+        golden = given[1]
+        names = [name for name in pattern.said if self.golden.continuations[name] is golden]
+        if {*names} & {*[*pattern.said][: self.most]}:
+            reply = Reply(text=pattern.said[names[0]], reasoning="")
+        return super().reply(api, reply, *given)
+
+
 class Other(Replay):
     """Replace the first token of an answer whose best alternative has this gap."""
 
@@ -210,9 +225,28 @@ _SERVERS: dict[str, tuple[Replay, dict[str, str], Any]] = {
             ("sinks-of-other-heads", WRONG),
             ("yarn-rounded", {}),
             ("expert-bias-unweighted", WRONG),
+            ("experts-in-int4", WRONG),
         )
         for noise in (0.0, SPREAD)
     },
+    **{
+        f"texts of {defect}": (
+            Retold(told=defect),
+            {DEFECT: f"failed: ({defect})", GREEDY: "failed"},
+            GOLDEN,
+        )
+        for defect in ("expert-of-another-token", "yarn-missing")
+    },
+    "experts-in-tf32": (
+        Replay(defect="experts-in-tf32"),
+        {DEFECT: "failed: experts-in-tf32"},
+        GOLDEN,
+    ),
+    "two texts of a defect": (
+        Retold(told="yarn-missing", most=2),
+        {DEFECT: "passed", GREEDY: "failed"},
+        GOLDEN,
+    ),
     "a defect of one prompt": (
         Replay(defect="result-order-reversed", noise=SPREAD),
         {DEFECT: "failed: result-order-reversed"} | WRONG,
