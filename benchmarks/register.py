@@ -3,7 +3,8 @@
     python benchmarks/register.py
 
 Writes `harness/data/register.json` from the findings of real servers (`benchmarks/real/*.yaml`),
-what is said of known cases (`benchmarks/judgements.json`) and the catalogue of faults. A fault
+what is said of known cases (`benchmarks/judgements.json`), the catalogue of faults and the recorded
+healthy run. A fault
 counts for the rules that it names as detectors; one that names only the beginning of their ids
 counts for those that are known to find it, or else, if that is not known, for their family.
 """
@@ -11,7 +12,7 @@ counts for those that are known to find it, or else, if that is not known, for t
 import json
 import re
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -19,10 +20,12 @@ from pathlib import Path
 import yaml
 
 ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT)]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests/support")]
+
+import corpus  # noqa: E402
 
 from harness.records.register import KINDS  # noqa: E402
-from harness.rules.catalogue import RULES  # noqa: E402
+from harness.rules.catalogue import CHECKS, RULES  # noqa: E402
 from reference_engine.faults.catalogue import CATALOGUE  # noqa: E402
 
 STORED = ROOT / "harness/data/register.json"
@@ -37,7 +40,13 @@ Found = Iterator[tuple[str, str, str]]  # a rule, a kind, and what it was seen i
 def register() -> Mapping[str, Mapping[str, Sequence[str]]]:
     """Return the names of each kind for each rule, without those of rules that are no more."""
     rows: dict[str, dict[str, dict[str, None]]] = {rule: defaultdict(dict) for rule in RULES}
-    for rule, kind, name in [*_servers(), *_cases(), *_faults(), *_threads()]:
+    for rule, kind, name in [
+        *_servers(),
+        *_cases(),
+        *_faults(),
+        *_threads(),
+        *_judged_attempts(),
+    ]:
         if rule in rows:
             rows[rule][kind][name] = None
     for row in rows.values():
@@ -67,6 +76,24 @@ def _cases() -> Found:
                 yield rule, "recordings", case.removeprefix(_RECORDED)
         if len(failed) == 1:
             yield failed[0], "only", case
+
+
+def _judged_attempts() -> Found:
+    """Yield the tasks whose attempts a check judges, those with the most first.
+
+    A probe judges the requests that it sends; `checks RULE` prints them.
+    """
+    run = corpus.healthy()
+    tasks = {rollout.id: rollout.task for rollout in run.rollouts}
+    _, scores = run.analyzed(run.rollouts)
+    judged = Counter(
+        (rule, tasks[score.record])
+        for score in scores
+        for rule in score.applicable
+        if rule in CHECKS
+    )
+    for (rule, task), attempts in judged.most_common():
+        yield rule, "judged", f"{task} ({attempts})"
 
 
 def _faults() -> Found:

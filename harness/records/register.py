@@ -19,10 +19,13 @@ KINDS = {
     "constructed": "constructed as",
     "family": "one of its family finds",
     "only": "the only error of",
+    "judged": "judged in a default run's attempts at",
 }
 """What a rule can stand on, with the words before the names: real servers with their versions,
 recorded replies, public reports, faults of the catalogue that nobody reported, faults that any rule
-of its family may find, and known cases (`benchmarks/judgements.json`)."""
+of its family may find, and known cases (`benchmarks/judgements.json`). The last kind is no reason
+for a rule: it names the tasks whose attempts it judges, with their number, in the recorded healthy
+run of one try (`tests/support/healthy_run.tar.xz`)."""
 
 
 @cache

@@ -15,7 +15,8 @@ def test_the_table_is_up_to_date() -> None:
 def test_every_rule_that_can_accuse_stands_on_something() -> None:
     """A rule that no server, recording, report or fault shows gets a fault, or leaves."""
     accusing = {rule.id for rule in RULES.values() if rule.about.severity != "info"}
-    assert sorted(accusing - register.register().keys()) == []
+    standing = {rule for rule, row in register.register().items() if row.keys() - {"judged"}}
+    assert sorted(accusing - standing) == []
 
 
 @pytest.mark.parametrize(
