@@ -36,14 +36,12 @@ def site(*runs: RunPath, out: Path, providers_file: ProvidersFile = None) -> int
         runs: Run folders, or folders that contain them.
         out: The folder of the site.
     """
-    folders = list(_expanded(runs))
-    judged = [run for run in folders if (run / run_folder.ANALYSIS_FILE).exists()] or folders
-    for run in folders:
-        if run not in judged:  # perhaps of a run that could not start
-            say(f"left out: {run} has no results; judge it with: gpt-oss-verify recheck {run}")
-        elif (run / RUN_FILE).exists() and (retest := read_run_info(run).retest) is not None:
-            say(f"left out: {run} is a retest of {retest.name}; a site shows runs of a suite")
-            judged.remove(run)
+    judged = []
+    for run in _expanded(runs):
+        if reason := _left_out(run):
+            say(f"left out: {run} {reason}")
+        else:
+            judged.append(run)
     if not judged:
         raise ConfigurationError("Name at least one run: gpt-oss-verify site RUN … --out DIR.")
     prices = {
@@ -71,6 +69,16 @@ def _expanded(runs: Sequence[Path]) -> Iterator[Path]:
     for run in runs:
         inner = [] if (run / RUN_FILE).exists() else run_folder.run_folders(run)
         yield from inner or (run,)
+
+
+def _left_out(run: Path) -> str | None:
+    """Return why a run is not shown, if it is not. Raises RunLogError for any other folder."""
+    retest = read_run_info(run).retest
+    if retest is not None:
+        return f"is a retest of {retest.name}; a site shows runs of a suite"
+    if not (run / run_folder.ANALYSIS_FILE).exists():  # perhaps of a run that could not start
+        return f"has no results; judge it with: gpt-oss-verify recheck {run}"
+    return None if run_folder.read_analysis(run).attempts else "has no finished attempt"
 
 
 def _publish(run: Path, folder: Path) -> Analysis:

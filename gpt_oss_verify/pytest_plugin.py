@@ -103,11 +103,9 @@ class _Session:
     def results(self) -> Mapping[str, Sequence["TestCase"]]:
         """The results of each test; a case has one for each API and mode.
 
-        The run is made if there is none. Fails the test if it cannot be made.
+        The run is made if there is none. There are none if it cannot be made.
         """
-        if "error" in self.made:
-            pytest.fail(f"There are no results: {self.made['error']}", pytrace=False)
-        return _results(self.home, self.made["run"])
+        return {} if "error" in self.made else _results(self.home, self.made["run"])
 
     @cached_property
     def made(self) -> Mapping[str, str]:
@@ -163,17 +161,20 @@ def _planned(given: Mapping[str, Any]) -> list[str]:
 
 
 def _results(home: Path, run: str) -> dict[str, list["TestCase"]]:
-    """Return the tests in the junit.xml of a run by their names. Raises ConfigurationError."""
+    """Return the tests in the junit.xml of a run by their names. Raises HarnessError."""
     from junitparser import JUnitXml
 
     from gpt_oss_verify.options import run_place
     from harness.errors import ConfigurationError
     from harness.rules.catalogue import PROBES
     from harness.run.run_folder import JUNIT_FILE
+    from harness.run.run_log import read_run_info
 
+    folder = home / run_place(Path(run))
     try:
-        suites = JUnitXml.fromfile(str(home / run_place(Path(run)) / JUNIT_FILE))
+        suites = JUnitXml.fromfile(str(folder / JUNIT_FILE))
     except (OSError, SyntaxError) as error:
+        read_run_info(folder)
         raise ConfigurationError(
             f"{run} has no {JUNIT_FILE} ({error}); `gpt-oss-verify recheck {run}` makes it."
         ) from None
@@ -201,9 +202,14 @@ class _Test(pytest.Item):
     """The verdict, or one case, check, probe, client or score."""
 
     def setup(self) -> None:
-        """Make the run, if this is the first test that needs it."""
+        """Make the run, if this is the first test; without one, this test fails and others skip."""
         session = self.config.pluginmanager.getplugin(_SESSION)
         self.results = session.results.get(self.name, [])
+        if error := session.made.get("error"):
+            text = f"There are no results: {error}"
+            if self is next(item for item in self.session.items if isinstance(item, _Test)):
+                pytest.fail(text, pytrace=False)
+            pytest.skip(text)
         self.run = shlex.quote(session.made["run"])
 
     def runtest(self) -> None:

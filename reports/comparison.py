@@ -81,7 +81,7 @@ def value(row: ComparedRow, cell: Measured | None) -> str:
     """Return the value of a row in one column: `97.8 (94–100)`, `✕ 3 of 40`, `PASS`."""
     if cell is None:
         return NOTHING
-    if cell.decision is not None:
+    if row.unit == "decision":
         return verdict_name(cell.decision)
     if cell.status is not None:
         sign = model.STATUSES[cell.status][0]

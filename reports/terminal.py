@@ -349,7 +349,7 @@ def print_table(table: Table, console: Console, *, repeated: int = 0) -> None:
 def _part(table: Table, first: Sequence[int], others: Sequence[int]) -> RichTable:
     """Return the labels, the `first` columns on the left, and some of the other columns."""
     made = RichTable(box=None, padding=(0, 1, 0, 0), header_style="bold", pad_edge=False)
-    made.add_column(table.title, no_wrap=True)
+    made.add_column(table.title)
     for index in (*first, *others):
         head = "\n".join(map(visible, table.heads[index]))
         made.add_column(Text(head), justify="left" if index in first else "right", no_wrap=True)

@@ -32,8 +32,9 @@ add --deadline "$DEADLINE"
 if [ -n "$ARGS" ]; then
     # Split into words with a shell's quoting rules, but without expansion.
     if ! printf '%s\n' "$ARGS" | xargs printf '%s\0' >"$place/words"; then
-        echo "::error title=gpt-oss-verify::The input args has an unmatched quote."
-        printf 'verdict=error\nexit-code=2\n' >>"$GITHUB_OUTPUT"
+        : >"$place/result.json"
+        echo "gpt-oss-verify: The input args has an unmatched quote." >"$place/log.txt"
+        python -P -m gpt_oss_verify.ci "$place/result.json" "$place/log.txt" 2
         exit 2
     fi
     while IFS= read -r -d '' word; do

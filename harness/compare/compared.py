@@ -200,9 +200,12 @@ def _untested_rows(
     columns: Sequence[Column], against: int, pairs: Sequence[Pairs]
 ) -> Iterator[UntestedRow]:
     """Yield all rows of a comparison, in the order of reports."""
-    decisions = [column.entry.decision for column in columns]
-    verdicts = [decision and Measured(decision=decision) for decision in decisions]
-    if any(verdicts):
+    entries = [column.entry for column in columns]
+    if any(entry.decision for entry in entries):
+        verdicts = [
+            Measured(decision=e.decision) if e.kind == "run" and not e.findings_only else None
+            for e in entries
+        ]
         yield UntestedRow(VERDICTS, "verdict", verdicts, unit="decision")
     keys = list(dict.fromkeys(k for column in columns if not column.published for k in column.keys))
     for key in keys:
@@ -378,7 +381,8 @@ def _tested(rows: Sequence[UntestedRow], against: int) -> Iterator[ComparedRow]:
 
 def _state_differs(cell: Measured, base: Measured) -> bool:
     judged = {cell.status, base.status} <= JUDGED
-    return cell.decision != base.decision or (judged and cell.status != base.status)
+    decided = None not in (cell.decision, base.decision)
+    return (decided and cell.decision != base.decision) or (judged and cell.status != base.status)
 
 
 def _changes(

@@ -46,18 +46,28 @@ def site_of(analyses: Sequence[Analysis], prices: Mapping[str, Prices], tool_ver
     """Return the runs of a site, the newest first; `prices` are those of providers by name.
 
     The latest run of a provider and model is the latest complete run of the suite, if there is one.
+    A run that is partial or inconclusive does not replace a failure of more attempts.
     """
     newest = sorted(
         analyses, key=lambda analysis: (analysis.run.started_at, analysis.run_id), reverse=True
     )
     runs = tuple(_run(analysis, prices.get(analysis.run.provider.name)) for analysis in newest)
-    latest: dict[tuple[str, str], SiteRun] = {}
-    for run in sorted(runs, key=lambda run: run.partial is not None):
-        latest.setdefault((run.summary.provider, run.summary.model), run)
-    ranked = sorted(
-        latest.items(), key=lambda item: (_ORDER.index(item[1].summary.decision), item[0])
-    )
-    return Site(tool_version=tool_version, latest=tuple(run.run for _, run in ranked), runs=runs)
+    of_one: dict[tuple[str, str], list[Analysis]] = defaultdict(list)
+    for analysis in newest:
+        of_one[analysis.run.provider.name, analysis.run.model].append(analysis)
+    shown = {name: _latest(of_one[name]) for name in sorted(of_one)}.values()
+    ranked = sorted(shown, key=lambda analysis: _ORDER.index(analysis.verdict.decision))
+    latest = tuple(analysis.run_id for analysis in ranked)
+    return Site(tool_version=tool_version, latest=latest, runs=runs)
+
+
+def _latest(newest: Sequence[Analysis]) -> Analysis:
+    whole = [analysis for analysis in newest if _partial(analysis) is None]
+    first, *earlier = whole or newest
+    if first.verdict.decision == "fail" or (whole and first.verdict.decision == "pass"):
+        return first
+    failed = (each for each in earlier if each.verdict.decision == "fail")
+    return next((each for each in failed if each.attempts > first.attempts), first)
 
 
 def _run(analysis: Analysis, price: Prices | None) -> SiteRun:
@@ -84,7 +94,8 @@ def _partial(analysis: Analysis) -> str | None:
     settings = analysis.run.settings
     chosen = [f"only {', '.join(settings.only)}"] if settings.only else []
     chosen += [f"without {', '.join(settings.skip)}"] if settings.skip else []
-    chosen += [f"{settings.first_cases} cases"] if settings.first_cases else []
+    few = settings.first_cases
+    chosen += [f"{few} case{'s' * (few > 1)}"] if few else []
     if not analysis.complete:
         chosen.insert(0, "unfinished")
     kinds = {"tool_calling": "tool calls", "probes": "probes", "eval": "evals"}

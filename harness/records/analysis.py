@@ -382,6 +382,11 @@ class Analysis(Record):
         return tuple(result for result in self.results if not result.is_eval)
 
     @property
+    def attempts(self) -> int:
+        """The attempts that were made."""
+        return sum(result.finished for result in self.results) + self.probe_attempts_made
+
+    @property
     def causes(self) -> tuple[Cause, ...]:
         """The likely causes of the findings, those of errors first."""
         return () if self.diagnosis is None else self.diagnosis.causes

@@ -11,7 +11,7 @@ from harness.api.chat import REASONING_FIELDS
 from harness.api.fields import json_object, objects
 from harness.api.items import Message, RequestSettings
 from harness.api.responses import CODE_INTERPRETER, CODE_INTERPRETER_CALL
-from harness.api.statuses import explanation, out_of_credit
+from harness.api.statuses import explanation, meaning, out_of_credit
 from harness.errors import (
     ModelNotFoundError,
     ProviderUnauthorizedError,
@@ -23,12 +23,13 @@ from harness.records.conditions import Api
 from harness.records.rollouts import Exchange, Response
 from harness.run.client import TRIES, NotConnectedError, Say, Seen, request
 from harness.transport import open_transport
-from harness.transport.retry import NO_RETRIES
+from harness.transport.retry import NO_RETRIES, retry_after
 
 FEWEST_TOKENS = 16
 TRIES_WITH_PYTHON = 3
 LONGEST_LIST = 10.0  # seconds for the list of models
 LONGEST_WAIT = 60.0  # seconds for the smallest request: a server may first have to load the model
+LONGEST_PAUSE = 600.0  # seconds that an overloaded provider may ask to wait
 MODELS_SHOWN = 8
 ALTERNATIVES = (20, 5, 1)
 REJECTED = frozenset({400, 422})
@@ -196,9 +197,7 @@ def require_usable(
     """Raise ProviderUnavailableError after an answer that shows that no request can succeed."""
     status, name = answer.status, provider.name
     url = provider.base_url + DIALECTS[api].path
-    if answer.headers.get("content-type", "").startswith("text/html") and (
-        status < 300 or status in _NOT_FOUND
-    ):
+    if _is_web_page(answer) and (status < 300 or status in _NOT_FOUND):
         other = f", or leave {api} out of its apis" if status in _NOT_FOUND else ""
         raise ProviderUnavailableError(
             f"provider {name} answers {url} with a web page (status {status}), not with JSON: the "
@@ -207,22 +206,13 @@ def require_usable(
     if status < 300:
         return
     explained = f"{status} ({explanation(answer)})"
-    if status == _FORBIDDEN and _OF_PLACE.search(answer.text):
-        raise ProviderUnauthorizedError(
-            f"provider {name} refuses requests from here, not the key: {explained}; send them from "
-            "a place that it supports"
-        )
-    if status in {401, _FORBIDDEN, 407}:
-        remedy = (
-            f"check the key in {provider.api_key_env}"
-            if provider.api_key_env
-            else "name the variable that holds your key with --api-key-env, or with api_key_env in "
-            "providers.yaml"
-        )
-        raise ProviderUnauthorizedError(f"provider {name} refuses access: {explained}; {remedy}")
-    if out_of_credit(answer):
-        raise ProviderUnauthorizedError(
-            f"provider {name} has no credit left: {explained}; add credit, or use another key"
+    if refused := _refused_access(provider, url, answer):
+        raise refused
+    wait = retry_after(answer.headers) or 0
+    if wait > LONGEST_PAUSE and meaning(answer) == "overload":
+        raise ProviderUnreachableError(
+            f"provider {name} answered {explained} and asks to wait {wait / 60:.0f} minutes "
+            "(Retry-After); try again then"
         )
     if status in GATEWAY_STATUSES:
         raise ProviderUnreachableError(
@@ -246,6 +236,40 @@ def require_usable(
             f"provider {name} does not support {url}: {explained}; "
             f"check base_url{_missing_version(provider)}, or leave {api} out of its apis"
         )
+
+
+def _refused_access(
+    provider: Provider, url: str, answer: Response
+) -> ProviderUnauthorizedError | None:
+    """Return who refuses all requests, and why, if an answer says so."""
+    status, name = answer.status, provider.name
+    explained = f"{status} ({explanation(answer)})"
+    text = None
+    if status == _FORBIDDEN and _OF_PLACE.search(answer.text):
+        text = (
+            f"refuses requests from here, not the key: {explained}; send them from a place that it "
+            "supports"
+        )
+    elif status == _FORBIDDEN and _is_web_page(answer):
+        text = (
+            f"answers {url} with a web page: {explained}; a firewall or gateway in front of it "
+            "refuses the request, not the key"
+        )
+    elif status in {401, _FORBIDDEN, 407}:
+        remedy = (
+            f"check the key in {provider.api_key_env}"
+            if provider.api_key_env
+            else "name the variable that holds your key with --api-key-env, or with api_key_env in "
+            "providers.yaml"
+        )
+        text = f"refuses access: {explained}; {remedy}"
+    elif out_of_credit(answer):
+        text = f"has no credit left: {explained}; add credit, or use another key"
+    return ProviderUnauthorizedError(f"provider {name} {text}") if text else None
+
+
+def _is_web_page(answer: Response) -> bool:
+    return answer.headers.get("content-type", "").startswith("text/html")
 
 
 def _missing_version(provider: Provider) -> str:

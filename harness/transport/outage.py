@@ -28,6 +28,7 @@ from harness.api.statuses import explanation, overloaded, refuses_access, unansw
 from harness.errors import StoppedAnsweringError
 from harness.records.rollouts import SDK, Exchange, FailureKind, Sender
 from harness.transport.interface import Payload, Transport
+from harness.transport.retry import retry_after
 
 FEWEST_TRIES = 3
 SILENCE = 15.0
@@ -54,7 +55,11 @@ def reason_of(exchange: Exchange) -> str:
     if exchange.failure is not None:
         return exchange.failure.message
     response = exchange.response
-    return f"status {response.status} ({explanation(response)})" if response else "no response"
+    wait = response and retry_after(response.headers)
+    asked = f"; it asks to wait {wait:.0f} s" if wait else ""
+    return (
+        f"status {response.status} ({explanation(response)}){asked}" if response else "no response"
+    )
 
 
 class Outage:

@@ -147,6 +147,7 @@ def test_an_unmatched_quote_in_args_is_named(mock, tmp_path):
     runner = Runner(tmp_path, base_url=mock.base_url, model=MODEL, args="--skip 'a")
     assert runner.run("verify") == 2
     assert "an unmatched quote" in runner.log
+    assert "an unmatched quote" in (tmp_path / "summary.md").read_text(encoding="utf-8")
     assert runner.outputs["verify"] == {"verdict": "error", "exit-code": "2"}
     assert mock.received == []
 
@@ -161,6 +162,17 @@ def test_scripts_contain_no_expressions_and_actions_are_pinned():
         assert "${{" not in script.read_text(encoding="utf-8")
     used = {match[3] for match in EXPRESSION.finditer((ROOT / "action.yml").read_text("utf-8"))}
     assert set(ACTION["inputs"]) <= used | {"artifact", "python-version"}
+
+
+def test_every_example_installs_a_release():
+    texts = [
+        path.read_text("utf-8")
+        for place in ("examples", "docs")
+        for path in (ROOT / place).glob("*.*")
+    ]
+    installed = [line for text in texts for line in text.splitlines() if "git+https" in line]
+    assert len(installed) > 4
+    assert all("gpt-oss-verify@v" in line for line in installed)
 
 
 def test_the_tool_is_installed_in_its_own_environment(tmp_path):

@@ -83,6 +83,14 @@ def test_a_partial_run_does_not_replace_a_complete_one_of_the_suite(analyses):
     assert "partial: only cot" not in page
 
 
+def test_a_smaller_partial_run_does_not_hide_a_failure(analyses):
+    failed, passed, _ = analyses
+    smaller = passed.model_copy(update={"results": passed.results[:1]})
+    assert failed.attempts == passed.attempts > smaller.attempts > 0
+    assert site_of([failed, smaller], {}, "1.0").latest == ("a-1",)
+    assert site_of([failed, passed], {}, "1.0").latest == ("a-2",)
+
+
 def test_the_json_follows_the_schema_and_pages_contain_no_foreign_markup(analyses):
     files = files_of(analyses)
     Draft202012Validator(schemas.schema("site")).validate(json.loads(files["index.json"]))
@@ -188,9 +196,12 @@ def test_a_folder_of_a_failed_start_does_not_stop_a_site(tmp_path, monkeypatch, 
     failed.mkdir()
     (failed / "run.json").write_bytes((place / "run.json").read_bytes())
     assert run(["site", "runs", "--out", "site"]) == 0
-    assert "runs/mock-0" in capsys.readouterr().err
+    assert "runs/mock-0 has no results" in capsys.readouterr().err
     assert not (tmp_path / "site" / "mock-0").exists()
+    empty = read_analysis(place).model_copy(update={"results": ()})
+    (failed / "analysis.json").write_text(empty.model_dump_json(), "utf-8")
     assert run(["site", "runs/mock-0", "--out", "site"]) == 2
+    assert "no finished attempt" in capsys.readouterr().err
 
 
 def test_a_damaged_record_of_a_published_run_is_one_sentence(tmp_path, monkeypatch, capsys):

@@ -20,6 +20,7 @@ from harness.records.conditions import Api
 from harness.run import client
 from harness.run.client import Say
 from harness.run.preflight import preflight
+from harness.transport.retry import NO_RETRIES
 
 APIS: tuple[Api, ...] = ("responses", "chat")
 
@@ -164,13 +165,27 @@ async def test_a_missing_or_wrong_key_is_reported(monkeypatch: pytest.MonkeyPatc
             "refuses requests from here, not the key",
         ),
         (mock.status(403, "Forbidden"), ProviderUnauthorizedError, "--api-key-env"),
+        (
+            mock.raw(
+                b"HTTP/1.1 403 Forbidden\r\nContent-Type: text/html\r\nConnection: close\r\n\r\n"
+                b"<title>Attention Required!</title>"
+            ),
+            ProviderUnauthorizedError,
+            "web page: 403.*a firewall or gateway",
+        ),
+        (
+            mock.status(429, "100 requests per day", Retry_After="3600"),
+            ProviderUnreachableError,
+            "429 .*per day.* asks to wait 60 minutes",
+        ),
         (mock.status(301, Location="https://h/"), ProviderUnavailableError, "to https://h/"),
         (mock.raw(b""), ProviderUnreachableError, "connection was closed before"),
     ],
 )
 async def test_what_the_provider_cannot_serve_is_reported(
-    reply: mock.Handler, error: type[Exception], says: str
+    reply: mock.Handler, error: type[Exception], says: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("harness.run.client.POLICY", NO_RETRIES)
     async with MockProvider(always=reply) as provider:
         with pytest.raises(error, match=says):
             await check(provider, model="gpt-oss-mok")

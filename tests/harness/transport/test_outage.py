@@ -59,7 +59,10 @@ def logged(folder):
     ("failing", "reason"),
     [
         (hang_up, "the connection was closed before the response was complete"),
-        (status(429, "slow down"), "status 429"),
+        (
+            status(429, "slow down", Retry_After="3600"),
+            "status 429 (slow down); it asks to wait 3600 s",
+        ),
         (status(503, "overloaded"), "status 503"),
         (status(500, "engine is dead"), "status 500"),
         (hang, "the response was not complete within 0.5 s"),
