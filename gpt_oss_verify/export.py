@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 from evals.baselines import measured
 from evals.restoring import all_tasks, run_scores
-from gpt_oss_verify.options import Run
+from gpt_oss_verify.options import RunPath
 from gpt_oss_verify.screen import show
 from harmony.extras import install_command
 from harness.compare.dataframes import COLUMNS, load
@@ -20,7 +20,7 @@ from harness.errors import ConfigurationError, RunLogError, os_errors
 
 
 def export(
-    run: Run,
+    run: RunPath,
     /,
     *,
     output_format: Annotated[
@@ -46,8 +46,10 @@ def export(
         measured.write_baseline(_baseline(run), path)
         show(str(path))
         return 0
-    if run.is_file():
-        raise ConfigurationError(f"{run} is a file; only --format baseline takes a log.")
+    if is_log(run):
+        raise ConfigurationError(f"{run} is a log; only --format baseline takes one.")
+    if out and out.suffix == f".{output_format}":
+        raise ConfigurationError(f"--out {out} names a file, but a run has {len(COLUMNS)} tables.")
     if output_format == "parquet" and find_spec("pyarrow") is None:
         raise ConfigurationError(
             f"--format parquet needs pyarrow; install it with: {install_command('evals')}"

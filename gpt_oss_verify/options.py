@@ -28,6 +28,7 @@ from harness.records.settings import (
     names,
     option_of,
 )
+from harness.run.run_log import RUN_FILE
 
 DEFAULT_OUT = Path("runs")
 COUNT = Parameter(validator=Number(gte=1, lte=LARGEST))
@@ -56,8 +57,19 @@ def _run_place(_: object, tokens: Sequence[Token]) -> Path:
     return run_place(Path(tokens[0].value))
 
 
-RunPath = Annotated[Path, Parameter(converter=_run_place)]
-Run = Annotated[RunPath, Parameter(help="The run's folder, or its name in `runs`.")]
+def _run(kind: object, tokens: Sequence[Token]) -> Path:
+    """Find a run. Raises ConfigurationError if it is a log of another harness."""
+    from harness.compare.read_logs import is_log, not_traffic
+
+    place = _run_place(kind, tokens)
+    if not (place / RUN_FILE).exists() and is_log(place):
+        raise not_traffic(place)
+    return place
+
+
+_HELP = "The run's folder, or its name in `runs`."
+RunPath = Annotated[Path, Parameter(converter=_run_place, help=_HELP)]
+Run = Annotated[Path, Parameter(converter=_run, help=_HELP)]
 ShowQuestions = Annotated[
     bool,
     Parameter(help="Include the questions of GPQA, which its authors ask you not to publish."),

@@ -8,9 +8,8 @@ from cyclopts import Parameter
 from gpt_oss_verify.judge_and_report import judge_and_print
 from gpt_oss_verify.options import AsJson, BaselineOptions, GateOptions, Run, ShowQuestions
 from gpt_oss_verify.resolve import gate_of_run
-from harness.compare.read_logs import is_log, not_traffic
 from harness.run import run_folder
-from harness.run.run_log import RUN_FILE, read_run_info
+from harness.run.run_log import read_run_info
 
 
 def recheck(
@@ -28,8 +27,6 @@ def recheck(
     Args:
         open_page: Open report.html in the browser.
     """
-    if not (run / RUN_FILE).exists() and is_log(run):
-        raise not_traffic(run)
     thresholds, changes = gate_of_run(gate, read_run_info(run))
     changes |= baseline.stated
     code = judge_and_print(run, thresholds, changes, show_questions=show_questions, as_json=as_json)

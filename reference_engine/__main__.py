@@ -119,6 +119,8 @@ def serve(
     tools = _tools(browser, python=python)
     app = replace(settings.app, api_key=_key("--api-key-env", api_key_env), tools=tools)
     settings = replace(settings, backend=backend, app=app)
+    if sys.stderr.isatty():
+        sys.stderr.write("Loading …\n")
     from reference_engine.server.serve import Parts
     from reference_engine.server.serve import serve as serve_engine
 

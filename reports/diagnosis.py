@@ -209,12 +209,13 @@ def _after_no_decision(analysis: Analysis, folder: str) -> Iterator[Step]:
         yield Step("Sample until it is decided: repeat the run with --until-decided.")
     elif any(task.kind == "traffic" for task in analysis.run.tasks):
         yield Step("Record more traffic, or send tool calls and probes:", _PROBE)
-    elif analysis.run.settings.first_cases is not None:
-        what = "all cases and probes" if analysis.run.settings.suite != "tools" else "all cases"
-        yield Step(f"Verify {what}:", _whole_run(analysis.run))
-    elif tries is not None:
-        command = f"gpt-oss-verify --resume {folder} -k {tries}"
-        yield Step("Add tries to the run:", command)
+    elif tries is not None or analysis.run.settings.first_cases is not None:
+        if tries is not None:
+            command = f"gpt-oss-verify --resume {folder} -k {tries}"
+            yield Step("Add tries to the run:", command)
+        if analysis.run.settings.first_cases is not None:
+            what = "all cases" if analysis.run.settings.suite == "tools" else "all cases and probes"
+            yield Step(f"Verify {what}:", _whole_run(analysis.run))
     elif any(each and each.baseline_too_uncertain for each in compared):
         command = "gpt-oss-verify export RUN --format baseline"
         yield Step(

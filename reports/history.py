@@ -30,7 +30,7 @@ def print_history(history: History, console: Console) -> None:
             for remark in remarks(point):
                 console.print(Text(f"┄ {moment(point.started_at)}: {remark}", "yellow"))
         for name, values in series(line).items():
-            if sum(value is not None for value in values) > 1:
+            if len({value.value for value in values if value is not None}) > 1:
                 bars, ends = sparkline(values)
                 console.print(
                     Text.assemble(f"{visible(name)}  ", (bars, "cyan"), f"  bars from {ends}")
@@ -43,9 +43,11 @@ def print_history(history: History, console: Console) -> None:
 
 
 def title(line: ProviderHistory) -> str:
-    """Return `groq: 4 runs`."""
+    """Return `groq: 4 runs, 1 failed start`."""
     runs = sum(point.unanswered is None for point in line.points)
-    return f"{line.provider}: {counted(runs, 'run')}"
+    silent = len(line.points) - runs
+    failed = f", {counted(silent, 'failed start')}" if silent else ""
+    return f"{line.provider}: {counted(runs, 'run')}{failed}"
 
 
 def table(line: ProviderHistory, *, intervals: bool = True) -> Table:
@@ -75,7 +77,7 @@ def table(line: ProviderHistory, *, intervals: bool = True) -> Table:
 
 def _verdict(point: HistoryPoint) -> Cell:
     if point.unanswered is not None:
-        return Cell("no answer", "bad")
+        return Cell("no run", "bad")
     if not point.complete:
         return Cell("unfinished", "poor")
     name = verdict_name(point.decision, point.findings_only)
@@ -83,9 +85,9 @@ def _verdict(point: HistoryPoint) -> Cell:
 
 
 def remarks(point: HistoryPoint) -> Iterator[str]:
-    """Yield how the run was stopped, and the gap and changed settings since the previous one."""
-    if point.stopped is not None:
-        yield visible(point.stopped)
+    """Yield why there is no run or no end, and the gap and changes since the previous run."""
+    if why := point.unanswered or point.stopped:
+        yield visible(why)
     if point.gap_days is not None:
         yield f"{point.gap_days:.0f} days without a run before"
     if point.changed:

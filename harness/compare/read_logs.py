@@ -71,7 +71,8 @@ def not_traffic(path: Path) -> ConfigurationError:
         return refused
     return ConfigurationError(
         f"{path} is a log of another harness, which judged it; compare it with a run or with "
-        f"another log: gpt-oss-verify compare {path} RUN"
+        f"another log: gpt-oss-verify compare {path} RUN; its scores become a baseline with: "
+        f"gpt-oss-verify export {path} --format baseline"
     )
 
 

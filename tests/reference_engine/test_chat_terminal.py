@@ -16,6 +16,7 @@ import researching
 from scripted import ANSWER, CALL, ScriptedEngine
 
 from harmony.conversation import Answer, BuiltinCall, BuiltinResult, Call, Reasoning, Result, User
+from reference_engine.__main__ import main
 from reference_engine.chat import Chat, ChatSettings, Screen, answer_call
 
 STYLE = re.compile("\x1b\\[[0-9]*m")
@@ -210,3 +211,10 @@ def test_a_whole_conversation_in_a_terminal():
         chat.process.kill()
         chat.process.wait()
         os.close(chat.ours)
+
+
+def test_a_server_says_on_a_terminal_that_it_loads(monkeypatch):
+    monkeypatch.setattr("reference_engine.server.serve.serve", lambda *_: None)
+    monkeypatch.setattr("sys.stderr", Terminal())
+    assert main(["serve"]) == 0
+    assert sys.stderr.getvalue() == "Loading …\n"

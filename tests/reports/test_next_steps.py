@@ -76,6 +76,17 @@ def test_a_retest_ends_with_the_command_that_settles_it(decision, status, enough
     assert line.startswith(step)
 
 
+def test_what_the_reason_advises_is_the_next_step_before_the_whole_suite():
+    found = analysis([tool_calling(passing_scores())], decision="inconclusive")
+    settings = found.run.settings.model_copy(update={"first_cases": 2})
+    run = found.run.model_copy(update={"settings": settings})
+    verdict = found.verdict.model_copy(update={"enough_tries": 30})
+    assert [
+        line.split(":")[0]
+        for line in lines(found.model_copy(update={"run": run, "verdict": verdict}))
+    ] == ["Add tries to the run", "Verify all cases"]
+
+
 def test_an_unfinished_run_with_findings_is_finished_first():
     first, last = lines(failing_probes("cot.used", complete=False))
     assert "reproduce" in first

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 from background import in_background
@@ -16,6 +17,7 @@ from replies import MODEL
 from gpt_oss_verify.app import run
 from reports import schemas
 
+LOG = Path(__file__).with_name("lm_eval") / "good"
 LITTLE = {"suite": TINY, "tries": 1}
 SHORT = (
     "--suite",
@@ -129,6 +131,11 @@ def test_ten_columns_fit_the_terminal(tmp_path, capsys, monkeypatch):
         (["history", "nowhere"], "There is no folder nowhere"),
         (["history", "-p", "nobody"], "There is no run of nobody in runs"),
         (["export", "nowhere", "--format", "csv"], "nowhere is not a run folder"),
+        (["export", "runs/a-1", "--format", "csv", "--out", "a.csv"], "a.csv names a file"),
+        *(
+            ([command, str(LOG)], f"export {LOG} --format base")
+            for command in ("recheck", "retest")
+        ),
     ],
 )
 def test_a_usage_error_is_one_sentence(arguments, message, tmp_path, capsys):
@@ -272,7 +279,10 @@ def test_a_night_without_an_answer_is_a_failure(before, tmp_path, capsys):
         "providers: {mine: {base_url: 'http://127.0.0.1:9/v1', model: m, apis: [chat]}}"
     )
     assert run(["--provider", "mine", "-n", "1"]) == 3
-    capsys.readouterr()
+    run(["history"])
+    out = " ".join(capsys.readouterr().out.split())
+    assert f"mine: {int(before)} run{'s' * (not before)}, 1 failed start" in out
+    assert "could not connect" in out
     code, said = nights(capsys, "--since", "1d")
     assert code == 3
     assert said.startswith("mine UNREACHABLE: no finished run")
