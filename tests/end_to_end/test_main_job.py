@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
-from scripted import running
+from scripted import running, started
 
 from gpt_oss_verify.app import run
 from reference_engine.checkpoint import load_model
@@ -64,14 +64,10 @@ def test_shuffled_weights_fail(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    engine = Engine(load_model(shuffled(tmp_path / "shuffled"), dtype=torch.float32))
-    engine.start()
+    model = load_model(shuffled(tmp_path / "shuffled"), dtype=torch.float32)
     few = (*CHAT, "-n", "2", "-k", "2", "--max-tokens", "30", "--json")
-    try:
-        with running(engine) as url:
-            assert run(["--base-url", url, "--model", "gpt-oss-small", *few]) == 1
-    finally:
-        engine.close()
+    with started(Engine(model)) as engine, running(engine) as url:
+        assert run(["--base-url", url, "--model", "gpt-oss-small", *few]) == 1
     assert json.loads(capsys.readouterr().out)["verdict"]["decision"] == "fail"
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from plain_attention import without_triton
 from scripted import ANSWER, ScriptedEngine, running
 
 from reference_engine.checkpoint.export import export_small
@@ -37,3 +38,10 @@ def engine(served):
 def client(served):
     """The client of the server."""
     return served[1]
+
+
+@pytest.fixture
+def plain_attention() -> Iterator[None]:
+    """Attention in plain PyTorch, in the place of the kernel."""
+    with without_triton():
+        yield

@@ -5,7 +5,7 @@ import asyncio
 import openai
 import pytest
 import torch
-from scripted import running
+from scripted import running, started
 
 from harmony.conversation import Conversation, User
 from harmony.parse import STOP_TOKENS
@@ -43,10 +43,8 @@ def model(exported):
 
 @pytest.fixture(scope="module")
 def engine(model):
-    engine = InProcessEngine(model, max_batch=4, max_context=1024)
-    engine.start()
-    yield engine
-    engine.close()
+    with started(InProcessEngine(model, max_batch=4, max_context=1024)) as engine:
+        yield engine
 
 
 async def tokens_of(engine, prompt, params=SEEDED):

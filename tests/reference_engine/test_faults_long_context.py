@@ -5,6 +5,7 @@ import asyncio
 import pytest
 import torch
 from faulty import names_of
+from scripted import started
 from tiny_model import random_transformer
 
 from harmony.conversation import Conversation, FunctionTool, User
@@ -34,21 +35,17 @@ def logprobs(*faults):
     """Return the logprobs of the tokens that follow each prompt, in order."""
     plan = read_plan(faults)
     model = plan.damage(random_transformer(sliding_window=128, max_position_embeddings=1024))
-    engine = Engine(model, max_batch=2, max_context=512, forward=plan.forward(forward_for))
-    engine.start()
+    params = SamplingParams(max_tokens=3, temperature=0.0, top_logprobs=0)
 
-    async def run():
-        params = SamplingParams(max_tokens=3, temperature=0.0, top_logprobs=0)
-        for prompt in (SHORT, OTHER, LONG, LONG):
-            yield [token.logprob async for token in engine.generate(prompt, params)]
+    async def every(engine):
+        return [
+            [token.logprob async for token in engine.generate(prompt, params)]
+            for prompt in (SHORT, OTHER, LONG, LONG)
+        ]
 
-    async def every():
-        return [found async for found in run()]
-
-    try:
-        return asyncio.run(every())
-    finally:
-        engine.close()
+    forward = plan.forward(forward_for)
+    with started(Engine(model, max_batch=2, max_context=512, forward=forward)) as engine:
+        return asyncio.run(every(engine))
 
 
 @pytest.fixture(scope="module")

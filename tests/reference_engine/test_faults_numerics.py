@@ -6,6 +6,7 @@ import math
 import pytest
 import torch
 from faulty import Row, after, check, names_of, respond
+from scripted import started
 from tiny_model import random_transformer
 
 from harmony.parse import CONSTRAIN, MESSAGE
@@ -44,18 +45,14 @@ def damaged(*names):
 
 def generated(transformer, sampler=sample, wrap=lambda engine: engine, **params):
     """Return the tokens that the engine generates greedily, with their log probabilities."""
-    engine = Engine(transformer, max_batch=2, max_context=200, sampler=sampler)
-    engine.start()
+    settings = {"max_tokens": 3, "temperature": 0.0, "top_logprobs": 0} | params
 
-    async def run():
-        settings = {"max_tokens": 3, "temperature": 0.0, "top_logprobs": 0} | params
+    async def run(engine):
         tokens = wrap(engine).generate(PROMPT[0].tolist(), SamplingParams(**settings))
         return [(token.id, token.logprob) async for token in tokens]
 
-    try:
-        return asyncio.run(run())
-    finally:
-        engine.close()
+    with started(Engine(transformer, max_batch=2, max_context=200, sampler=sampler)) as engine:
+        return asyncio.run(run(engine))
 
 
 @pytest.fixture(scope="module")

@@ -88,7 +88,8 @@ def test_citations_become_annotations(engine, client):
 
 def test_streams_have_the_events_of_the_sdk_and_equal_the_whole_reply(engine, client):
     whole = ask(client)
-    events = list(ask_stream(client))
+    fields = {"tools": [WEB, CODE], "include": INCLUDE, "stream": True}
+    events = list(client.responses.create(model=MODEL, input="How deep is Lake Orla?", **fields))
     for event in events:
         EVENT.validate_python(event.model_dump(warnings=False))
     assert [event.sequence_number for event in events] == list(range(len(events)))
@@ -100,7 +101,7 @@ def test_streams_have_the_events_of_the_sdk_and_equal_the_whole_reply(engine, cl
     added, done = "response.output_item.added", "response.output_item.done"
     stages = [f"{search}.{stage}" for stage in ("in_progress", "searching", "completed")]
     assert at[1] == [added, *stages, done]
-    assert _without_repeats(at[5]) == [
+    assert list(dict.fromkeys(at[5])) == [
         added, f"{python}.in_progress", f"{python}_code.delta", f"{python}_code.done",
         f"{python}.interpreting", f"{python}.completed", done,
     ]  # fmt: skip
@@ -111,22 +112,8 @@ def test_streams_have_the_events_of_the_sdk_and_equal_the_whole_reply(engine, cl
     assert ids == {item.id for item in events[-1].response.output if "call" in item.type}
 
 
-def ask_stream(client):
-    return client.responses.create(
-        model=MODEL,
-        input="How deep is Lake Orla?",
-        tools=[WEB, CODE],
-        include=INCLUDE,
-        stream=True,
-    )
-
-
 def _bare(item) -> dict:
     return item.model_dump(exclude={"id", "container_id"}, warnings=False)
-
-
-def _without_repeats(kinds: list[str]) -> list[str]:
-    return list(dict.fromkeys(kinds))
 
 
 def test_sources_and_outputs_are_sent_only_if_included(engine, client):

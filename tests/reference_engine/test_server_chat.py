@@ -79,11 +79,6 @@ def test_an_answer_with_its_reasoning(engine, client):
     assert usage["completion_tokens_details"]["reasoning_tokens"] == 3
 
 
-def test_the_effort_of_the_chat_template_is_that_of_the_request(engine, client):
-    ask(client, chat_template_kwargs={"reasoning_effort": "high", "enable_thinking": True})
-    assert "Reasoning: high" in engine.prompts[-1]
-
-
 def test_a_call_has_null_content_and_a_fresh_id(engine, client):
     say(engine, CALL)
     replies = [ask(client, tools=[CHAT_TOOL]) for _ in range(2)]
@@ -182,7 +177,12 @@ def test_parameters_reach_the_engine(engine, client):
 
 
 @pytest.mark.parametrize(
-    "fields", [{"reasoning_effort": "high"}, {"reasoning": {"effort": "high"}}]
+    "fields",
+    [
+        {"reasoning_effort": "high"},
+        {"reasoning": {"effort": "high"}},
+        {"chat_template_kwargs": {"reasoning_effort": "high", "enable_thinking": True}},
+    ],
 )
 def test_effort_reaches_the_prompt(engine, client, fields):
     ask(client, **fields)

@@ -37,6 +37,8 @@ def served():
 
 @pytest.fixture
 def engine(served):
+    """It calls a function in each reply, unless a test changes its script."""
+    served[0].script = lambda *_: CALL
     return served[0]
 
 
@@ -68,11 +70,8 @@ def test_a_custom_tool_is_a_function_with_one_text_argument(client, engine, writ
     header = "<|channel|>commentary to=functions.apply_patch <|constrain|>json<|message|>"
     engine.script = lambda *_: f"{header}{written}<|call|>"
     fields = {"model": MODEL, "tools": [APPLY_PATCH]}
-    try:
-        reply = client.responses.create(input="Hi", **fields)
-        events = list(client.responses.create(input="Hi", stream=True, **fields))
-    finally:
-        engine.script = lambda *_: CALL
+    reply = client.responses.create(input="Hi", **fields)
+    events = list(client.responses.create(input="Hi", stream=True, **fields))
     assert "// Edit files.\ntype apply_patch = (_: {\n" in engine.prompts[-1]
     assert "lark grammar:" in engine.prompts[-1]
     (call,) = reply.output
@@ -115,11 +114,8 @@ def test_a_custom_tool_of_chat_is_a_function_with_one_text_argument(
     header = "<|channel|>commentary to=functions.apply_patch <|constrain|>json<|message|>"
     engine.script = lambda *_: f"{header}{written}<|call|>"
     fields = {"model": MODEL, "tools": [CHAT_TOOL, CHAT_PATCH], "tool_choice": choice}
-    try:
-        reply = client.chat.completions.create(messages=[USER], **fields).choices[0]
-        chunks = list(client.chat.completions.create(messages=[USER], stream=True, **fields))
-    finally:
-        engine.script = lambda *_: CALL
+    reply = client.chat.completions.create(messages=[USER], **fields).choices[0]
+    chunks = list(client.chat.completions.create(messages=[USER], stream=True, **fields))
     assert "// Edit files.\ntype apply_patch = (_: {\n" in engine.prompts[-1]
     assert "lark grammar:" in engine.prompts[-1]
     (call,) = reply.message.tool_calls
@@ -177,13 +173,10 @@ def test_a_function_outside_allowed_tools_is_not_called(client, engine):
     tools = [FLAT_TOOL, OTHER]
     begun = "<|start|>assistant<|channel|>final<|message|>"
     engine.script = lambda prompt, _: "Sunny.<|return|>" if prompt.endswith(begun) else CALL
-    try:
-        reply = client.responses.create(model=MODEL, input="Hi", tools=tools, tool_choice=allowed)
-        assert [item.type for item in reply.output] == ["reasoning", "message"]
-        reply = client.responses.create(model=MODEL, input="Hi", tools=[OTHER])
-        assert reply.output[-1].name == "get_weather"
-    finally:
-        engine.script = lambda *_: CALL
+    reply = client.responses.create(model=MODEL, input="Hi", tools=tools, tool_choice=allowed)
+    assert [item.type for item in reply.output] == ["reasoning", "message"]
+    reply = client.responses.create(model=MODEL, input="Hi", tools=[OTHER])
+    assert reply.output[-1].name == "get_weather"
 
 
 def test_an_item_without_a_type_is_recognized_by_role_or_id(client, engine):
@@ -289,11 +282,8 @@ def test_a_stored_response_has_no_stream_and_cannot_be_cancelled(client):
 
 def test_a_previous_response_needs_no_input(client, engine):
     engine.script = lambda *_: ANSWER
-    try:
-        first = client.responses.create(model=MODEL, input="Hi")
-        again = client.responses.create(model=MODEL, previous_response_id=first.id)
-    finally:
-        engine.script = lambda *_: CALL
+    first = client.responses.create(model=MODEL, input="Hi")
+    again = client.responses.create(model=MODEL, previous_response_id=first.id)
     assert again.output_text == "Hello there."
     assert "Hello there.<|end|><|start|>assistant" in engine.prompts[-1]
     assert client.responses.input_items.list(again.id).data == []

@@ -36,12 +36,6 @@ async def async_client(url):
         yield each
 
 
-def test_chat(client):
-    reply = client.chat.completions.create(model=MODEL, messages=[USER])
-    assert reply.choices[0].message.content == "Hello there."
-    assert reply.choices[0].message.reasoning == "I think."
-
-
 def test_chat_streaming_helper(client):
     with client.chat.completions.stream(model=MODEL, messages=[USER], tools=[CHAT_TOOL]) as stream:
         kinds = {event.type for event in stream}
@@ -49,17 +43,6 @@ def test_chat_streaming_helper(client):
     assert "tool_calls.function.arguments.done" in kinds
     assert final.choices[0].message.tool_calls[0].function.arguments == '{"city": "Rome"}'
     assert final.choices[0].finish_reason == "tool_calls"
-
-
-def test_chat_parsing_helper(client, engine):
-    class City(BaseModel):
-        city: str
-
-    engine.script = lambda *_: '<|channel|>final<|message|>{"city": "Rome"}<|return|>'
-    reply = client.chat.completions.parse(model=MODEL, messages=[USER], response_format=City)
-    assert reply.choices[0].message.parsed == City(city="Rome")
-    response = client.responses.parse(model=MODEL, input="Hi", text_format=City)
-    assert response.output_parsed == City(city="Rome")
 
 
 @pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")
@@ -106,14 +89,6 @@ def test_responses(client):
     client.responses.delete(first.id)
     with pytest.raises(openai.NotFoundError):
         client.responses.retrieve(first.id)
-
-
-def test_responses_streaming_helper(client):
-    with client.responses.stream(model=MODEL, input="Hi") as stream:
-        kinds = [event.type for event in stream]
-        final = stream.get_final_response()
-    assert (final.output_text, final.output[0].content[0].text) == ("Hello there.", "I think.")
-    assert kinds[-1] == "response.completed"
 
 
 async def test_responses_async_stream(async_client):

@@ -8,7 +8,7 @@ import orjson
 import pytest
 from openai.types.chat.completion_create_params import CompletionCreateParamsNonStreaming
 from openai.types.responses.response_create_params import ResponseCreateParamsNonStreaming
-from scripted import ANSWER, CALL, FLAT_TOOL, ScriptedEngine, running, sdk_client
+from scripted import ANSWER, CALL, FLAT_TOOL, ScriptedEngine, running, sdk_client, started
 from tiny_model import random_transformer
 
 from harmony.vocabulary import encode
@@ -214,21 +214,19 @@ def test_a_failed_response_names_the_cause(error, code):
 
 
 def test_cached_tokens_are_those_that_the_engine_reused():
-    engine = Engine(random_transformer(vocab_size=201_088))
-    engine.start()
     messages = [{"role": "user", "content": "word " * 200}]
-    try:
-        with sdk_client(engine) as client:
-            fields = {"messages": messages, "max_tokens": 1}
-            first, second = (chat(client, **fields).usage for _ in range(2))
-            assert first.prompt_tokens_details.cached_tokens == 0
-            reused = second.prompt_tokens_details.cached_tokens
-            assert reused % 64 == 0
-            assert 128 <= reused < second.prompt_tokens
-            again = respond(client, input=messages, max_output_tokens=16).usage
-            assert again.input_tokens_details.cached_tokens == reused
-    finally:
-        engine.close()
+    with (
+        started(Engine(random_transformer(vocab_size=201_088))) as engine,
+        sdk_client(engine) as client,
+    ):
+        fields = {"messages": messages, "max_tokens": 1}
+        first, second = (chat(client, **fields).usage for _ in range(2))
+        assert first.prompt_tokens_details.cached_tokens == 0
+        reused = second.prompt_tokens_details.cached_tokens
+        assert reused % 64 == 0
+        assert 128 <= reused < second.prompt_tokens
+        again = respond(client, input=messages, max_output_tokens=16).usage
+        assert again.input_tokens_details.cached_tokens == reused
 
 
 def test_stored_responses_are_lost_with_the_process_but_encoded_cot_is_not():

@@ -47,6 +47,8 @@ def result(call_id: str = "c1") -> dict:
     return {"role": "tool", "tool_call_id": call_id, "content": "x"}
 
 
+ASKED = {"/chat/completions": {"messages": [USER]}, "/responses": {"input": "Hi"}}
+"""By endpoint, what is asked."""
 IMAGE = {"type": "image_url", "image_url": {"url": "http://x"}}
 NAMED = {"type": "function", "function": {"name": "other"}}
 BAD_NAME = {"type": "function", "function": {"name": "a b"}}
@@ -244,10 +246,7 @@ def test_nul_and_noncharacters_are_accepted(client, path):
 
 
 def test_an_unknown_model_is_a_404(client):
-    for path, body in [
-        ("/chat/completions", {"messages": [USER]}),
-        ("/responses", {"input": "Hi"}),
-    ]:
+    for path, body in ASKED.items():
         error = error_of(client.post(path, json={"model": "gpt-9", **body}), 404)
         assert (error["param"], error["code"]) == ("model", "model_not_found")
         assert MODEL in error["message"]
@@ -280,11 +279,8 @@ def test_a_prompt_far_longer_than_the_context_is_not_rendered(client):
 def test_a_full_queue_rejects_the_request(served, path, stream):
     engine, client = served
     engine.full = True
-    body = {"model": MODEL, "stream": stream, "messages": [USER]}
-    if path == "/responses":
-        body = {"model": MODEL, "stream": stream, "input": "Hi"}
     try:
-        reply = client.post(path, json=body)
+        reply = client.post(path, json={"model": MODEL, "stream": stream, **ASKED[path]})
     finally:
         engine.full = False
     error = error_of(reply, 429)

@@ -8,25 +8,21 @@ import agents
 import openai
 import pytest
 from pydantic import BaseModel
-from scripted import running
+from scripted import running, started
 
 import harness.data
 from reference_engine.checkpoint import load_model
 from reference_engine.generation.engine import Engine
-from reference_engine.server.settings import SMALL_CHECKPOINT, AppSettings
+from reference_engine.server.settings import SMALL_CHECKPOINT
 
 TOOLS = json.loads(Path(harness.data.__path__[0], "tools.json").read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")
 def url():
-    engine = Engine(load_model(SMALL_CHECKPOINT), max_batch=8)
-    engine.start()
-    try:
-        with running(engine, AppSettings()) as base_url:
-            yield base_url
-    finally:
-        engine.close()
+    small = Engine(load_model(SMALL_CHECKPOINT), max_batch=8)
+    with started(small) as engine, running(engine) as base_url:
+        yield base_url
 
 
 def tools(called: list[tuple[str, str]]) -> list[agents.FunctionTool]:

@@ -12,7 +12,7 @@ from healthy import SUITE
 from starlette.applications import Starlette
 
 from harmony.vocabulary import encode, harmony_encoding
-from reference_engine.generation.engine import SamplingParams, Token
+from reference_engine.generation.engine import Engine, SamplingParams, Token
 from reference_engine.generation.errors import QueueFullError
 from reference_engine.server.app import create_app
 from reference_engine.server.serve import Server
@@ -96,6 +96,14 @@ def running(engine, settings: AppSettings | None = None) -> Iterator[str]:
     """Serve an engine on a free port of the loopback interface; yield the base URL."""
     with serving(create_app(engine, settings or AppSettings())) as url:
         yield url
+
+
+@contextlib.contextmanager
+def started(engine: Engine) -> Iterator[Engine]:
+    """Run an engine; close it at the end."""
+    with contextlib.closing(engine):
+        engine.start()
+        yield engine
 
 
 @contextlib.contextmanager

@@ -114,16 +114,27 @@ def test_a_fork_bomb_ends():
     assert "The program was stopped (SIGKILL)" in run(bomb, seconds=1)
 
 
-def test_processes_that_outlive_the_program_are_stopped():
-    shown = run("""
+OUTLIVES = """
 import os, signal, time
 if os.fork() == 0:
     os.setsid()
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     time.sleep(60)
 print("done")
-""")
-    assert shown == "done\n"
+"""
+REGAINS_PRIVILEGES = """
+import ctypes, os
+libc = ctypes.CDLL(None)
+print(libc.unshare(0x10000000), libc.mount(b"none", b"/", None, 4096, None), libc.setuid(0))
+print(libc.chroot(b"/"), libc.ptrace(16, 1, 0, 0))
+"""
+
+
+@pytest.mark.parametrize(
+    ("program", "shown"), [(OUTLIVES, "done\n"), (REGAINS_PRIVILEGES, "-1 -1 -1\n-1 -1\n")]
+)
+def test_a_program_ends_with_its_processes_and_without_privileges(program, shown):
+    assert run(program) == shown
 
 
 def test_endless_output_is_cut_off():
@@ -142,16 +153,6 @@ except OSError as error:
     print(error.strerror)
 """)
     assert shown == "File too large\n"
-
-
-def test_a_program_cannot_regain_privileges():
-    shown = run("""
-import ctypes, os
-libc = ctypes.CDLL(None)
-print(libc.unshare(0x10000000), libc.mount(b"none", b"/", None, 4096, None), libc.setuid(0))
-print(libc.chroot(b"/"), libc.ptrace(16, 1, 0, 0))
-""")
-    assert shown == "-1 -1 -1\n-1 -1\n"
 
 
 def _children() -> set[str]:

@@ -141,19 +141,18 @@ def test_errors_name_the_wrong_tensor_and_its_file(broken, changes, words):
         assert word in str(error.value)
 
 
-def test_a_packed_pair_must_be_complete(broken, written):
-    packed, _ = with_packed_experts(written[1])
-    packed[f"{EXPERTS}.down_proj_scales"] = None
-    with pytest.raises(SetupError, match=r"lacks tensor '.*down_proj_scales'"):
-        load_model(broken(packed))
-
-
-def test_packed_experts_must_be_bytes(broken, written):
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda _: None, r"lacks tensor '.*down_proj_scales'"),
+        (torch.Tensor.float, r"down_proj_scales' in .* is F32, .* U8"),
+    ],
+)
+def test_a_packed_pair_must_be_complete_and_of_bytes(broken, written, change, reason):
     packed, _ = with_packed_experts(written[1])
     name = f"{EXPERTS}.down_proj_scales"
-    packed[name] = packed[name].float()
-    with pytest.raises(SetupError, match=r"down_proj_scales' in .* is F32, .* U8"):
-        load_model(broken(packed))
+    with pytest.raises(SetupError, match=reason):
+        load_model(broken(packed | {name: change(packed[name])}))
 
 
 def test_a_truncated_file_is_an_error(broken):

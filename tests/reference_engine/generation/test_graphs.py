@@ -6,7 +6,6 @@ from itertools import pairwise
 
 import pytest
 import torch
-from plain_attention import without_triton
 from tiny_model import random_transformer
 
 from reference_engine.generation import graphs
@@ -18,16 +17,10 @@ from reference_engine.generation.sampling import SamplingParams, uniform
 from reference_engine.generation.sequence import Sequence
 from reference_engine.kv_cache.cache import KVCache
 
+pytestmark = pytest.mark.usefixtures("plain_attention")
 TEXT = torch.randint(0, 300, (400,), generator=torch.Generator().manual_seed(0)).tolist()
 LONG = (TEXT * 3)[:1020]
 """This prompt outgrows its page table after four tokens."""
-
-
-@pytest.fixture(autouse=True)
-def plain():
-    """Attention in plain PyTorch, in the place of the kernel."""
-    with without_triton():
-        yield
 
 
 class Run:

@@ -11,6 +11,7 @@ import pytest
 import torch
 from parallel_model import SCENARIOS
 from scripted import running
+from scripted import started as begun
 from tiny_model import random_transformer, tiny_config
 from two_processes import SCRIPT, ended, made_by_two, started
 
@@ -204,13 +205,9 @@ def test_a_server_with_two_processes_answers_like_one(checkpoints):
     processes[0].send_signal(signal.SIGTERM)
     assert ended(processes) == [(0, "")] * 2
 
-    engine = Engine(load_model(checkpoints / "servable", dtype=torch.float32))
-    engine.start()
-    try:
-        with running(engine) as url:
-            assert choices(url) == two
-    finally:
-        engine.close()
+    model = load_model(checkpoints / "servable", dtype=torch.float32)
+    with begun(Engine(model)) as engine, running(engine) as url:
+        assert choices(url) == two
 
 
 @pytest.mark.slow

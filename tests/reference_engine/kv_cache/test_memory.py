@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from plain_attention import without_triton
 from tiny_model import random_transformer
 
 from reference_engine.errors import SetupError
@@ -11,12 +10,7 @@ from reference_engine.generation.graphs import GraphedForward, record_calls
 from reference_engine.kv_cache.cache import page_bytes
 from reference_engine.kv_cache.memory import Memory
 
-
-@pytest.fixture(autouse=True)
-def plain():
-    """Attention in plain PyTorch, in the place of the kernel."""
-    with without_triton():
-        yield
+pytestmark = pytest.mark.usefixtures("plain_attention")
 
 
 def frees(monkeypatch, *sizes):

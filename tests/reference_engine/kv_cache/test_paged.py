@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from plain_attention import without_triton
 from tiny_model import random_transformer
 
 from reference_engine.generation.forward import GatheredForward
@@ -13,14 +12,8 @@ from reference_engine.generation.sequence import Sequence
 from reference_engine.kv_cache.cache import KVCache
 from reference_engine.kv_cache.pages import BlockTable, Layout, PagePool, block_hashes
 
+pytestmark = pytest.mark.usefixtures("plain_attention")
 TEXT = torch.randint(0, 300, (400,), generator=torch.Generator().manual_seed(0)).tolist()
-
-
-@pytest.fixture(autouse=True)
-def plain():
-    """Attention in plain PyTorch, in the place of the kernel."""
-    with without_triton():
-        yield
 
 
 @pytest.mark.parametrize("window", [3, 100, 128])

@@ -10,6 +10,7 @@ from typing import Any
 import jsonschema
 import pytest
 import torch
+from scripted import started
 
 from harmony.conversation import Conversation, FunctionTool, User
 from harmony.parse import STOP_TOKENS
@@ -81,12 +82,8 @@ def test_it_calls_tools_and_copies_words_it_never_saw() -> None:
             {"chart_type": "bar", "data": [[4, 9], [7, 12]]},
         ),
     }
-    engine = Engine(load_model(SMALL_CHECKPOINT, dtype=torch.float32))
-    engine.start()
-    try:
+    with started(Engine(load_model(SMALL_CHECKPOINT, dtype=torch.float32))) as engine:
         received = asyncio.run(replies(engine, list(asked)))
-    finally:
-        engine.close()
     matches = [(asked[text], CALL.fullmatch(reply)) for text, reply in received]
     calls = [
         (expected, (match["tool"], json.loads(match["arguments"])))
