@@ -52,12 +52,12 @@ def shuffled(folder: Path) -> Path:
 
 
 def test_the_reference_passes(tmp_path: Path) -> None:
-    done = verify(tmp_path, "-p", "reference", *CHAT, "-n", "4", "-k", "1", "--rule", "guide")
+    done = verify(tmp_path, "-p", "reference", *CHAT, "-n", "2", "-k", "1", "--rule", "guide")
     assert done.returncode == 0, done.stdout + done.stderr
     assert json.loads(done.stdout)["verdict"]["decision"] == "pass"
     (folder,) = (tmp_path / "runs").iterdir()
     assert (folder / "report.md").read_text(encoding="utf-8").startswith("# PASS")
-    assert len((folder / "rollouts.jsonl").read_text(encoding="utf-8").splitlines()) == 4
+    assert len((folder / "rollouts.jsonl").read_text(encoding="utf-8").splitlines()) == 2
 
 
 def test_shuffled_weights_fail(

@@ -62,13 +62,19 @@ def grader_at(provider: MockProvider, concurrency: int = 16) -> Provider:
     return changed(found, name=NAME, concurrency=concurrency)
 
 
+async def graded_by(handler: mock.Handler, folder: Path) -> list[Received]:
+    """Grade all answers; return what the grader was asked."""
+    async with MockProvider(always=handler) as provider:
+        await grade_with(grader_at(provider), tasks, folder)
+        return provider.posts
+
+
 def records(folder: Path) -> list[Rollout]:
     return list(read_rollouts(folder, LOG))
 
 
 async def test_grades_belong_to_their_items_in_any_order_of_arrival(tmp_path: Path) -> None:
-    async with MockProvider(always=Grader()) as provider:
-        await grade_with(grader_at(provider), tasks, tmp_path)
+    await graded_by(Grader(), tmp_path)
     asked = [task.id for task in tasks()]
     finished = [record.sample for record in records(tmp_path)]
     assert sorted(finished) == sorted(asked)
@@ -81,8 +87,7 @@ async def test_grades_belong_to_their_items_in_any_order_of_arrival(tmp_path: Pa
 async def test_failed_grader_requests_are_retried_and_never_count_as_not_met(
     tmp_path: Path,
 ) -> None:
-    async with MockProvider(always=Grader(faults=0.4)) as provider:
-        await grade_with(grader_at(provider), tasks, tmp_path)
+    await graded_by(Grader(faults=0.4), tmp_path)
     found, whole = verdicts_in(tmp_path, LOG), expected()
     assert all(
         whole[answer][item] == met for answer in found for item, met in found[answer].items()
@@ -101,8 +106,7 @@ async def test_failed_grader_requests_are_retried_and_never_count_as_not_met(
 
 
 async def test_graded_items_are_not_requested_again(tmp_path: Path) -> None:
-    async with MockProvider(always=Grader(faults=0.4)) as provider:
-        await grade_with(grader_at(provider), tasks, tmp_path)
+    await graded_by(Grader(faults=0.4), tmp_path)
     log = (tmp_path / LOG).read_bytes()
     settled = {
         record.sample
@@ -110,9 +114,7 @@ async def test_graded_items_are_not_requested_again(tmp_path: Path) -> None:
         if record.end == "answered" or record.attempt == REQUESTS
     }
     assert settled == {task.id for task in tasks()}
-    async with MockProvider(always=Grader()) as provider:
-        await grade_with(grader_at(provider), tasks, tmp_path)
-        again = provider.posts
+    again = await graded_by(Grader(), tmp_path)
     assert len(again) <= 1 + sum(record.end == "failed" for record in records(tmp_path))
     assert (tmp_path / LOG).read_bytes().startswith(log)
 
@@ -133,13 +135,11 @@ async def test_unreadable_grades_are_final_but_failed_requests_are_retried_on_re
             handler = mock.status(429, "You exceeded your quota.")
         await handler(request, writer)
 
-    async with MockProvider(always=unreliable) as provider:
-        await grade_with(grader_at(provider), tasks, tmp_path)
+    await graded_by(unreliable, tmp_path)
     found, whole = verdicts_in(tmp_path, LOG), expected()
     lost = {f"cell/{garbled}/1", f"cell/{refused}/1"}
     assert found == {answer: items for answer, items in whole.items() if answer not in lost}
-    async with MockProvider(always=Grader()) as provider:
-        await grade_with(grader_at(provider), tasks, tmp_path)
+    await graded_by(Grader(), tmp_path)
     found = verdicts_in(tmp_path, LOG)
     assert set(whole) - set(found) == {f"cell/{garbled}/1"}
 
@@ -155,8 +155,7 @@ async def test_a_grader_without_credit_ends_the_grading_which_goes_on_later(tmp_
         with pytest.raises(ProviderUnavailableError, match=r"402 \(Insufficient credits\); add cr"):
             await grade_with(grader_at(provider), tasks, tmp_path)
         assert len(provider.posts) < 5 + 2 * grader_at(provider).concurrency
-    async with MockProvider(always=Grader()) as provider:
-        await grade_with(grader_at(provider), tasks, tmp_path)
+    await graded_by(Grader(), tmp_path)
     assert verdicts_in(tmp_path, LOG) == expected()
 
 

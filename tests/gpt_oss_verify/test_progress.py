@@ -66,6 +66,13 @@ def terminal(tmp_path):
     return Progress(tmp_path, terminal=True, width=120)
 
 
+@pytest.fixture
+def impatient(monkeypatch):
+    """What the run waits for is named almost immediately."""
+    for name, seconds in {"LONG_WAIT": 0.05, "_LONG_STAGE": 0.05, "_TICK": 0.01}.items():
+        monkeypatch.setattr(f"gpt_oss_verify.progress.{name}", seconds)
+
+
 def shown(kind, progress):
     with progress.display() as screen:
         assert type(screen) is kind
@@ -176,10 +183,8 @@ def test_responses_cannot_control_the_terminal(progress):
     assert not {"\x1b", "\x9b", "\r", "\x07"} & set(progress.text)
 
 
-def test_what_the_run_waits_for_is_named(progress, monkeypatch):
-    for name in ("LONG_WAIT", "_LONG_STAGE"):
-        monkeypatch.setattr(f"gpt_oss_verify.progress.{name}", 0.05)
-    monkeypatch.setattr("gpt_oss_verify.progress._TICK", 0.01)
+@pytest.mark.usefixtures("impatient")
+def test_what_the_run_waits_for_is_named(progress):
     with progress.display() as screen:
         screen.stage("contacting the provider")
         time.sleep(0.2)
@@ -193,10 +198,9 @@ def test_what_the_run_waits_for_is_named(progress, monkeypatch):
     assert lines[-1] == f"0/4 · 0 replies · 0 tokens · {longest}"
 
 
+@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("api", ["chat", "responses"])
-async def test_the_text_of_an_endless_reply_is_counted_while_it_arrives(api, progress, monkeypatch):
-    monkeypatch.setattr("gpt_oss_verify.progress.LONG_WAIT", 0.05)
-    monkeypatch.setattr("gpt_oss_verify.progress._TICK", 0.02)
+async def test_the_text_of_an_endless_reply_is_counted_while_it_arrives(api, progress):
     delta = 'Wait, "no". '
     event = {
         "chat": {"choices": [{"index": 0, "delta": {"reasoning": delta}}]},
@@ -288,9 +292,8 @@ def test_only_late_replies_are_counted_as_waited_for(progress, monkeypatch):
         assert screen._waiting().startswith("waiting for 1 reply, ")
 
 
-def test_the_live_line_names_what_the_run_waits_for(terminal, monkeypatch):
-    monkeypatch.setattr("gpt_oss_verify.progress.LONG_WAIT", 0.05)
-    monkeypatch.setattr("gpt_oss_verify.progress._TICK", 0.01)
+@pytest.mark.usefixtures("impatient")
+def test_the_live_line_names_what_the_run_waits_for(terminal):
     with terminal.display() as screen:
         screen.begin(4, 0)
         screen.started(next(TASKS[0].attempts(1)))
@@ -299,9 +302,8 @@ def test_the_live_line_names_what_the_run_waits_for(terminal, monkeypatch):
     assert all(len(line) <= 120 for line in re.split("[\r\n]", terminal.text))
 
 
-def test_replies_that_take_as_long_as_the_others_are_not_named(progress, monkeypatch):
-    monkeypatch.setattr("gpt_oss_verify.progress.LONG_WAIT", 0.05)
-    monkeypatch.setattr("gpt_oss_verify.progress._TICK", 0.01)
+@pytest.mark.usefixtures("impatient")
+def test_replies_that_take_as_long_as_the_others_are_not_named(progress):
     with progress.display() as screen:
         screen.begin(4, 0)
         screen._took = (100.0, 10)  # seconds of attempts that have ended, and their number
@@ -313,9 +315,8 @@ def test_replies_that_take_as_long_as_the_others_are_not_named(progress, monkeyp
         assert "waiting for 1 reply" in progress.text
 
 
-async def test_refused_tries_are_counted_while_the_next_one_is_awaited(progress, monkeypatch):
-    monkeypatch.setattr("gpt_oss_verify.progress.LONG_WAIT", 0.05)
-    monkeypatch.setattr("gpt_oss_verify.progress._TICK", 0.02)
+@pytest.mark.usefixtures("impatient")
+async def test_refused_tries_are_counted_while_the_next_one_is_awaited(progress):
     busy = status(429, "Too many requests")
     with progress.display() as screen:
         screen.begin(1, 0)
@@ -334,9 +335,8 @@ async def test_refused_tries_are_counted_while_the_next_one_is_awaited(progress,
             await asyncio.gather(sampling, return_exceptions=True)
 
 
-def test_a_refused_try_is_no_late_reply_while_it_is_repeated(progress, monkeypatch):
-    monkeypatch.setattr("gpt_oss_verify.progress.LONG_WAIT", 0.05)
-    monkeypatch.setattr("gpt_oss_verify.progress._TICK", 0.02)
+@pytest.mark.usefixtures("impatient")
+def test_a_refused_try_is_no_late_reply_while_it_is_repeated(progress):
     refused = exchange("chat", False, json_response({"error": {"message": "no"}}, status=429))
     with progress.display() as screen:
         screen.begin(1, 0)

@@ -58,9 +58,8 @@ async def test_transformers_generates_what_our_engine_generates(engine):
     A piece has 512 tokens, which both engines read in float32, without a kernel.
     """
     assert len(LONG) > 512
-    ours = Engine(load_model(SMALL_CHECKPOINT, "cpu", torch.float32), max_context=1024)
-    ours.start()
-    try:
+    model = load_model(SMALL_CHECKPOINT, "cpu", torch.float32)
+    with started(Engine(model, max_context=1024)) as ours:
         for prompt in (SHORT, LONG):
             wanted, got = await tokens_of(ours, prompt), await tokens_of(engine, prompt)
             assert [token.id for token in got] == [token.id for token in wanted]
@@ -68,8 +67,6 @@ async def test_transformers_generates_what_our_engine_generates(engine):
                 assert here.logprob == pytest.approx(there.logprob, abs=2e-3)
                 assert here.top[0][0] == there.top[0][0]
                 assert len(here.top) == 3
-    finally:
-        ours.close()
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@ import asyncio
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from scripted import serving
+from scripted import serving, started
 from tiny_model import random_transformer
 
 from reference_engine.generation.engine import Engine, SamplingParams
@@ -30,9 +30,8 @@ def told(metrics: EngineMetrics) -> dict[tuple[str, ...], float]:
 
 
 async def test_engine_metrics_count_requests():
-    engine = Engine(random_transformer(num_hidden_layers=2), max_queue=1, max_batch=1)
-    engine.start()
-    try:
+    model = random_transformer(num_hidden_layers=2)
+    with started(Engine(model, max_queue=1, max_batch=1)) as engine:
         async for _ in engine.generate([7] * 130, SamplingParams(max_tokens=9)):
             pass
         begun = engine.generate([7] * 130, SamplingParams(max_tokens=1000))
@@ -46,8 +45,6 @@ async def test_engine_metrics_count_requests():
             await anext(engine.generate([7], SamplingParams(max_tokens=1)))
         await begun.aclose()
         await waiting
-    finally:
-        engine.close()
     now = told(engine.metrics)
     assert (now["prompt_tokens_total",], now["reused_prompt_tokens_total",]) == (130 + 2 + 1, 128)
     assert now["requests_ended_total", "refused"] == 1

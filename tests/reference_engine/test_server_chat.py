@@ -8,16 +8,14 @@ import pytest
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from scripted import ANSWER, CALL, CHAT_TOOL, COT, ScriptedEngine, running
 
+from harness.api import DIALECTS
+from harness.api.chat_grammar import violations
+from harness.api.sse import stream_events
+from harness.records.rollouts import Response, StreamPart
 from reference_engine.server.settings import TODAY, AppSettings
 
 MODEL = "gpt-oss-small"
 USER = {"role": "user", "content": "Hi"}
-
-
-def say(engine, *said):
-    """Make the engine say these texts, one for each generation, and then repeat the last one."""
-    texts = list(said)
-    engine.script = lambda *_: texts.pop(0) if len(texts) > 1 else texts[0]
 
 
 def ask(client, messages=(USER,), **fields) -> dict:
@@ -43,27 +41,14 @@ def stream(client, messages=(USER,), **fields) -> list[dict]:
 
 
 def assembled(chunks: list[dict], index: int = 0) -> dict:
-    """The message that the chunks of one choice add up to."""
-    message: dict = {}
-    finish = None
-    for chunk in chunks:
-        for choice in chunk["choices"]:
-            if choice["index"] != index:
-                continue
-            assert finish is None, "something follows the finish reason"
-            finish = choice["finish_reason"]
-            for key, value in choice["delta"].items():
-                if key == "tool_calls":
-                    calls = message.setdefault("tool_calls", [])
-                    for call in value:
-                        if "id" in call:
-                            calls.append(call)
-                        else:
-                            function = calls[call["index"]]["function"]
-                            function["arguments"] += call["function"]["arguments"]
-                else:
-                    message[key] = message.get(key, "") + value
-    return message | {"finish_reason": finish}
+    """The message that the chunks of one choice add up to, after checking their order."""
+    raw = [f"data: {json.dumps(chunk)}" for chunk in chunks]
+    parts = tuple(StreamPart(at=0.0, raw=each) for each in (*raw, "data: [DONE]"))
+    events = list(stream_events(parts))
+    assert violations(events) == ()
+    response = Response(status=200, headers={}, parts=parts)
+    choice = DIALECTS["chat"]._reassembled(response, events)["choices"][index]
+    return choice["message"] | {"finish_reason": choice["finish_reason"]}
 
 
 def test_an_answer_with_its_reasoning(engine, client):
@@ -80,7 +65,7 @@ def test_an_answer_with_its_reasoning(engine, client):
 
 
 def test_a_call_has_null_content_and_a_fresh_id(engine, client):
-    say(engine, CALL)
+    engine.script = lambda *_: CALL
     replies = [ask(client, tools=[CHAT_TOOL]) for _ in range(2)]
     message = replies[0]["choices"][0]["message"]
     assert message["content"] is None
@@ -95,7 +80,7 @@ def test_a_call_has_null_content_and_a_fresh_id(engine, client):
 
 def test_a_preamble_is_the_content_of_the_message_with_the_call(engine, client):
     plan = "<|channel|>commentary<|message|>One moment.<|end|><|start|>assistant"
-    say(engine, plan + CALL)
+    engine.script = lambda *_: plan + CALL
     message = ask(client, tools=[CHAT_TOOL])["choices"][0]["message"]
     assert message["content"] == "One moment."
     assert message["tool_calls"]
@@ -103,12 +88,12 @@ def test_a_preamble_is_the_content_of_the_message_with_the_call(engine, client):
 
 @pytest.mark.parametrize("said", [ANSWER, CALL, COT + CALL, COT, "junk", ANSWER[:-30]])
 def test_a_stream_adds_up_to_the_whole_reply(engine, client, said):
-    say(engine, said)
+    engine.script = lambda *_: said
     whole = ask(client, tools=[CHAT_TOOL], seed=1)["choices"][0]
     streamed = assembled(stream(client, tools=[CHAT_TOOL], seed=1))
     assert streamed["finish_reason"] == whole["finish_reason"]
     for key in ("reasoning", "content"):
-        assert streamed.get(key, "") == (whole["message"].get(key) or "")
+        assert (streamed.get(key) or "") == (whole["message"].get(key) or "")
     calls = [
         [call["function"] for call in message.get("tool_calls", [])]
         for message in (streamed, whole["message"])
@@ -211,7 +196,7 @@ def test_logprobs_cover_the_content(engine, client):
 
 
 def test_logprobs_of_characters_split_over_tokens(engine, client):
-    say(engine, "<|channel|>final<|message|>𠮷!<|return|>")
+    engine.script = lambda *_: "<|channel|>final<|message|>𠮷!<|return|>"
     tokens = ask(client, logprobs=True)["choices"][0]["logprobs"]["content"]
     assert bytes(byte for token in tokens for byte in token["bytes"]).decode() == "𠮷!"
 
@@ -260,11 +245,11 @@ def test_a_tool_loop_is_rendered_with_its_reasoning(engine, client):
 
 
 def test_a_reply_can_be_sent_back_as_it_is(engine, client):
-    say(engine, CALL)
+    engine.script = lambda *_: CALL
     message = ask(client, tools=[CHAT_TOOL])["choices"][0]["message"]
     call_id = message["tool_calls"][0]["id"]
     result = {"role": "tool", "tool_call_id": call_id, "content": "sunny", "name": "get_weather"}
-    say(engine, ANSWER)
+    engine.script = lambda *_: ANSWER
     final = ask(client, [USER, message, result], tools=[CHAT_TOOL])["choices"][0]["message"]
     assert "I think." in engine.prompts[-1]
     ask(client, [USER, message, result, final, USER], tools=[CHAT_TOOL])
@@ -312,13 +297,15 @@ def test_the_answers_schema_reaches_the_prompt(engine, client):
 
 
 def test_arguments_that_are_not_json_are_returned_unchanged(engine, client):
-    say(engine, "<|channel|>commentary to=functions.get_weather<|message|>not {json<|call|>")
+    engine.script = lambda *_: (
+        "<|channel|>commentary to=functions.get_weather<|message|>not {json<|call|>"
+    )
     message = ask(client, tools=[CHAT_TOOL])["choices"][0]["message"]
     assert message["tool_calls"][0]["function"]["arguments"] == "not {json"
 
 
 def test_a_call_to_a_function_that_was_not_offered_is_reported(engine, client):
-    say(engine, "<|channel|>commentary to=functions.other<|message|>{}<|call|>")
+    engine.script = lambda *_: "<|channel|>commentary to=functions.other<|message|>{}<|call|>"
     choice = ask(client, tools=[CHAT_TOOL])["choices"][0]
     assert choice["message"]["tool_calls"][0]["function"]["name"] == "other"
     assert choice["finish_reason"] == "tool_calls"

@@ -8,6 +8,9 @@ from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import TypeAdapter
 from scripted import ANSWER, CALL, COT, FLAT_TOOL, LONG_COT, ScriptedEngine, running
 
+from harness.api.responses_grammar import violations
+from harness.api.sse import message_events
+from harness.records.rollouts import StreamPart
 from reference_engine.server.settings import AppSettings
 
 MODEL = "gpt-oss-small"
@@ -55,62 +58,17 @@ def without_ids(output: list[dict]) -> list[dict]:
 
 
 def check_grammar(events: list[dict]) -> dict:
-    """Check every rule of the event grammar; return the final response."""
+    """Check the order, numbers and contents of all events; return the final response."""
+    parts = [StreamPart(at=0.0, raw=json.dumps(event)) for event in events]
+    assert violations(message_events(parts), truncated=False) == ()
     assert [event["sequence_number"] for event in events] == list(range(len(events)))
-    assert [event["type"] for event in events[:2]] == ["response.created", "response.in_progress"]
+    assert all(event.get("delta", True) for event in events)
     final = events[-1]["response"]
-    assert events[-1]["type"] == f"response.{final['status']}"
-    assert all(event["response"]["id"] == final["id"] for event in (*events[:2], events[-1]))
-    at, output = 2, []
-    while at < len(events) - 1:
-        at = check_item(events, at, output)
-    assert output == final["output"]
+    kinds = ["response.created", "response.in_progress", f"response.{final['status']}"]
+    assert [event["type"] for event in (*events[:2], events[-1])] == kinds
+    done = [event["item"] for event in events if event["type"] == "response.output_item.done"]
+    assert done == final["output"]
     return final
-
-
-def check_item(events: list[dict], at: int, output: list[dict]) -> int:
-    """Check the events of one item in order; return where the next item begins."""
-    added = events[at]
-    item_id, kind = added["item"]["id"], added["item"]["type"]
-    assert (added["type"], added["item"]["status"]) == ("response.output_item.added", "in_progress")
-    assert added["output_index"] == len(output)
-    names = {
-        "reasoning": "reasoning_text", "message": "output_text",
-        "function_call": "function_call_arguments",
-    }  # fmt: skip
-    expected = [f"response.{names[kind]}.done"]
-    text = ""
-    at += 1
-    if kind != "function_call":
-        assert events[at]["type"] == "response.content_part.added"
-        assert events[at]["part"]["text"] == ""
-        at += 1
-        expected.append("response.content_part.done")
-    while events[at]["type"] == f"response.{names[kind]}.delta":
-        check_place(events[at], item_id, len(output), kind)
-        assert events[at]["delta"]
-        text += events[at]["delta"]
-        at += 1
-    done = events[at : at + len(expected) + 1]
-    assert [event["type"] for event in done] == [*expected, "response.output_item.done"]
-    for event in done[:-1]:
-        check_place(event, item_id, len(output), kind)
-    item = done[-1]["item"]
-    assert item["id"] == item_id
-    if kind == "function_call":
-        assert done[0]["arguments"] == item["arguments"] == text
-        assert item["call_id"] == added["item"]["call_id"]
-    else:
-        assert done[0]["text"] == text
-        assert item["content"] == [done[1]["part"]]
-        assert done[1]["part"]["text"] == text
-    output.append(item)
-    return at + len(done)
-
-
-def check_place(event: dict, item_id: str, index: int, kind: str) -> None:
-    assert (event["item_id"], event["output_index"]) == (item_id, index)
-    assert event.get("content_index") == (None if kind == "function_call" else 0)
 
 
 def test_an_answer_with_its_reasoning(engine, client):

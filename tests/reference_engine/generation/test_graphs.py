@@ -253,13 +253,6 @@ def test_a_constraint_holds_for_each_token(model):
         assert all((right - left) % 7 == 1 for left, right in pairwise([prompt[-1], *tokens]))
 
 
-def test_a_preempted_sequence_keeps_the_token_in_flight(model):
-    """Each sequence grows to three blocks; there are pages for one of them."""
-    wishes = [SamplingParams(100, seed=row) for row in range(2)]
-    found = both(model, wishes, [TEXT[:60], TEXT[100:160]], pages=5)
-    assert found.runner.scheduler.tally.preemptions > 0
-
-
 def test_batch_sizes_are_rounded_up_to_few_buckets():
     sizes = {rows: bucket(rows) for rows in range(1, 257)}
     assert all(rows <= size < rows + (16 if rows <= 64 else 64) for rows, size in sizes.items())

@@ -51,20 +51,6 @@ def test_a_tiny_temperature_and_large_logits_do_not_overflow(top_p):
     assert token.id == 7
 
 
-@pytest.mark.parametrize("vocabulary", [5, 128, 300])
-@pytest.mark.parametrize("temperature", [1.0, 0.5, 2.0])
-def test_frequencies_follow_the_softmax(vocabulary, temperature):
-    logits = torch.randn(vocabulary, generator=torch.Generator().manual_seed(3)) * 2
-    draws = 4000
-    rows = logits.expand(draws, -1)
-    params = SamplingParams(max_tokens=1, temperature=temperature)
-    tokens = sample(rows, [Draw(params, 11, step) for step in range(draws)])
-    counts = torch.bincount(torch.tensor([token.id for token in tokens]), minlength=vocabulary)
-    expected = (logits / temperature).softmax(-1) * draws
-    sigma = expected.sqrt() + 1
-    assert ((counts - expected).abs() < 5 * sigma).all()
-
-
 def test_flat_logits_of_the_whole_vocabulary_reach_every_part_of_it():
     vocabulary, draws = 201_088, 200
     params = SamplingParams(max_tokens=1)
@@ -112,17 +98,23 @@ def limited(logits, temperature, top_k, top_p):
 
 @pytest.mark.parametrize("candidates", [4, 1024])
 @pytest.mark.parametrize(
-    ("top_k", "top_p", "temperature"),
-    [(1, 1, 2.0), (3, 1, 1.0), (8, 1, 0.7), (8, 0.6, 1.0), (30, 0.9, 2.0), (1000, 0.8, 1.0)],
+    ("size", "top_k", "top_p", "temperature"),
+    [
+        *((size, 0, 1, temperature) for size in (5, 128, 300) for temperature in (1.0, 0.5, 2.0)),
+        *((300, 1, 1, 2.0), (300, 3, 1, 1.0), (300, 8, 1, 0.7), (300, 8, 0.6, 1.0)),
+        *((300, 30, 0.9, 2.0), (300, 1000, 0.8, 1.0)),
+    ],
 )
-def test_top_k_follows_the_plain_probabilities(monkeypatch, candidates, top_k, top_p, temperature):
+def test_frequencies_follow_the_plain_probabilities(
+    monkeypatch, candidates, size, top_k, top_p, temperature
+):
     """With four candidates, a larger top_k is drawn from the whole vocabulary."""
     monkeypatch.setattr(sampling, "CANDIDATES", candidates)
-    logits = torch.randn(300, generator=torch.Generator().manual_seed(3)) * 2
+    logits = torch.randn(size, generator=torch.Generator().manual_seed(3)) * 2
     draws = 4000
     params = SamplingParams(1, temperature=temperature, top_k=top_k, top_p=top_p)
     tokens = sample(logits.expand(draws, -1), [Draw(params, 11, step) for step in range(draws)])
-    counts = torch.bincount(torch.tensor([token.id for token in tokens]), minlength=300)
+    counts = torch.bincount(torch.tensor([token.id for token in tokens]), minlength=size)
     expected = limited(logits, temperature, top_k, top_p) * draws
     assert not counts[expected == 0].any()
     assert ((counts - expected).abs() < 5 * (expected.sqrt() + 1)).all()
@@ -279,13 +271,7 @@ def test_penalties_apply_before_the_most_probable_tokens_are_chosen(wishes):
 
 
 def test_penalties_apply_to_the_tokens_that_a_grammar_allows():
-    class NotTwo:
-        def take(self, token):
-            return token != 2
-
-        def allowed(self):
-            return torch.tensor([True, True, False])
-
-    draw_of = Draw(SamplingParams(temperature=0, presence_penalty=2), 0, 1, NotTwo(), (1,))
+    rule = Among(torch.tensor([True, True, False]))
+    draw_of = Draw(SamplingParams(temperature=0, presence_penalty=2), 0, 1, rule, (1,))
     (token,) = sample(torch.tensor([[4.0, 5.0, 9.0]]), [draw_of])
     assert token.id == 0
