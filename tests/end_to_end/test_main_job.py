@@ -52,6 +52,7 @@ def shuffled(folder: Path) -> Path:
 
 
 def test_the_reference_passes(tmp_path: Path) -> None:
+    """It takes 10 s of CPU: the command starts a server, which imports PyTorch and generates."""
     done = verify(tmp_path, "-p", "reference", *CHAT, "-n", "2", "-k", "1", "--rule", "guide")
     assert done.returncode == 0, done.stdout + done.stderr
     assert json.loads(done.stdout)["verdict"]["decision"] == "pass"

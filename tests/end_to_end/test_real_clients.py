@@ -68,18 +68,17 @@ def process(tmp_path, monkeypatch):
         yield made
 
 
-def test_a_conversation_that_does_not_end_is_tried_again_in_a_new_process(process):
-    assert process.conversation("slow", "fake chat streaming") == HEALTHY
-
-
-def test_a_conversation_that_never_ends_is_an_error(process):
-    assert process.conversation("endless", "fake chat streaming")["error"] == "no end after 1 s"
+@pytest.mark.parametrize(
+    ("damage", "error"),
+    [
+        ("slow", None),  # It is tried again in a new process.
+        ("endless", "no end after 1 s"),
+        ("deadly", "the process ended: it cannot go on"),
+    ],
+)
+def test_a_conversation_that_does_not_end_is_tried_again_or_an_error(process, damage, error):
+    assert process.conversation(damage, "fake chat streaming").get("error") == error
     assert process.conversation("", "fake chat streaming") == HEALTHY
-
-
-def test_a_process_that_ends_says_why(process):
-    made = process.conversation("deadly", "fake chat streaming")
-    assert made["error"] == "the process ended: it cannot go on"
 
 
 def test_tries_that_differ_are_noted(process, tmp_path):

@@ -7,6 +7,7 @@ from background import in_background
 from mock_provider import MockProvider
 from quiz import MODEL, quiz
 
+from evals.registry import load_data
 from gpt_oss_verify import resolve
 from gpt_oss_verify.app import run
 
@@ -75,7 +76,7 @@ def test_the_gate_selects_the_default_evals_and_rejects_a_smaller_selection(mock
 
 
 def test_a_resumed_run_has_the_margins_of_its_new_gate(mock, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(resolve, "load_data", lambda name, _="": _samples(name))
+    monkeypatch.setattr(resolve, "load_data", lambda name, _="": load_data(name, "samples"))
     smoke = ["-n", "1", "-k", "1", "--no-streaming", "--evals", "quick", "--max-requests", "3"]
     assert run([*at(mock)[1:], *smoke]) == 4
     folder, before = info(tmp_path)
@@ -97,16 +98,10 @@ def test_a_grader_also_needs_prices(mock, tmp_path, capsys):
 
 
 def test_evals_do_not_start_once_the_budget_is_used_up(mock, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(resolve, "load_data", lambda name, _="": _samples(name))
+    monkeypatch.setattr(resolve, "load_data", lambda name, _="": load_data(name, "samples"))
     smoke = ["-n", "1", "-k", "1", "--no-streaming", "--evals", "quick", "--max-requests", "3"]
     assert run([*at(mock)[1:], *smoke]) == 4
     assert "max_requests 3 (--max-requests)" in capsys.readouterr().out
     folder, _ = info(tmp_path)
     sampled = [json.loads(line) for line in (folder / "rollouts.jsonl").read_text().splitlines()]
     assert {each["task"] for each in sampled} <= {"tool_calling"}
-
-
-def _samples(name):
-    from evals.registry import load_data
-
-    return load_data(name, "samples")

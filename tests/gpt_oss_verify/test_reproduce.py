@@ -1,8 +1,10 @@
 """`reproduce` over a real socket: a request is repeated, shrunk, and printed in every format."""
 
 import asyncio
+import contextlib
 import json
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -35,17 +37,33 @@ from harness.transport.retry import RetryPolicy
 POLLUTED = "calls.name.polluted"
 
 
-@pytest.fixture
-def broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MockProvider]:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MY_KEY", "sk-secret-value-1234567890")
-    mock = MockProvider(
-        always=provider_of(polluted_name), models=[MODEL], api_key="sk-secret-value-1234567890"
-    )
+KEY = "sk-secret-value-1234567890"
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[MockProvider, Path]]:
+    """A server that pollutes the names of tools, and a folder with its run."""
+    mock = MockProvider(always=provider_of(polluted_name), models=[MODEL], api_key=KEY)
+    folder = tmp_path_factory.mktemp("polluted")
     with in_background(mock) as running:
         address = ["--base-url", running.base_url, "--model", MODEL, "--api-key-env", "MY_KEY"]
-        assert run([*address, "--api", "chat", "--suite", "tools", "-n", "2", "-k", "1"]) == 1
-        yield running
+        with contextlib.chdir(folder), pytest.MonkeyPatch.context() as patch:
+            patch.setenv("MY_KEY", KEY)
+            assert run([*address, "--api", "chat", "--suite", "tools", "-n", "2", "-k", "1"]) == 1
+        yield running, folder / "runs"
+
+
+@pytest.fixture
+def broken(
+    recorded: tuple[MockProvider, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> MockProvider:
+    """That server, with a copy of the run in the working folder."""
+    server, runs = recorded
+    shutil.copytree(runs, tmp_path / "runs")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MY_KEY", KEY)
+    server.always, server.delay = provider_of(polluted_name), 0
+    return server
 
 
 def test_a_raw_completion_is_printed_as_a_program() -> None:
@@ -305,16 +323,27 @@ async def greet(request: Received, writer: asyncio.StreamWriter) -> None:
     write_reply(request, writer, Reply(text="Hello."))
 
 
-@pytest.fixture
-def of_probes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MockProvider]:
+@pytest.fixture(scope="module")
+def probed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[MockProvider, Path]]:
     """A server with one answer and one number of prompt tokens for every request, and its run."""
-    monkeypatch.chdir(tmp_path)
-
+    folder = tmp_path_factory.mktemp("probed")
     with in_background(MockProvider(always=greet, models=[MODEL])) as running:
-        address = ["--base-url", running.base_url, "--model", MODEL]
         only = "prompt.tool,prompt.call,errors.negative_limit,errors.unknown_role,errors.bad_tool"
-        run([*address, "--only", f"{only},tools.choice"])
-        yield running
+        with contextlib.chdir(folder):
+            address = ["--base-url", running.base_url, "--model", MODEL]
+            run([*address, "--only", f"{only},tools.choice"])
+        yield running, folder / "runs"
+
+
+@pytest.fixture
+def of_probes(
+    probed: tuple[MockProvider, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> MockProvider:
+    """That server, with a copy of the run in the working folder."""
+    server, runs = probed
+    shutil.copytree(runs, tmp_path / "runs")
+    monkeypatch.chdir(tmp_path)
+    return server
 
 
 def test_nine_findings_of_probes_are_reproduced_from_the_request_with_the_evidence(

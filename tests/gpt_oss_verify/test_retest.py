@@ -1,6 +1,8 @@
 """`retest` and `--only-failed` over a real socket: what is fixed, and what is sent again."""
 
+import contextlib
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,12 +19,18 @@ from harness.transport.retry import RetryPolicy
 POLLUTED = "calls.name.polluted"
 
 
+@pytest.fixture(scope="module")
+def server() -> Iterator[MockProvider]:
+    with in_background(MockProvider(models=[MODEL])) as running:
+        yield running
+
+
 @pytest.fixture
-def mock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MockProvider]:
+def mock(server: MockProvider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MockProvider:
     """A server that pollutes the names of tools."""
     monkeypatch.chdir(tmp_path)
-    with in_background(MockProvider(always=provider_of(polluted_name), models=[MODEL])) as running:
-        yield running
+    server.always, server.delay = provider_of(polluted_name), 0
+    return server
 
 
 def failed_run(mock: MockProvider, *options: str) -> Path:
@@ -30,6 +38,21 @@ def failed_run(mock: MockProvider, *options: str) -> Path:
     address = ["--base-url", mock.base_url, "--model", MODEL]
     assert run([*address, "--suite", "tools", "-n", "4", "-k", "2", *options]) == 1
     (folder,) = Path("runs").iterdir()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def failed(server: MockProvider, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the run of the broken server."""
+    server.always = provider_of(polluted_name)
+    with contextlib.chdir(tmp_path_factory.mktemp("failed")):
+        return failed_run(server).parent.absolute()
+
+
+@pytest.fixture
+def before(mock: MockProvider, failed: Path) -> Path:
+    """A copy of that run."""
+    (folder,) = shutil.copytree(failed, "runs").iterdir()
     return folder
 
 
@@ -71,8 +94,7 @@ def test_a_finding_that_remains_fails(
     assert rows(retested(before))[POLLUTED]["status"] == "still there"
 
 
-def test_half_of_a_fix_fails(mock: MockProvider) -> None:
-    before = failed_run(mock)
+def test_half_of_a_fix_fails(mock: MockProvider, before: Path) -> None:
     made = iter(range(10_000))
     mock.always = provider_of(lambda case: (polluted_name if next(made) % 2 else correct)(case))
     assert run(["retest", str(before)]) == 1
@@ -102,8 +124,9 @@ def test_another_concurrency_shows_what_needs_load(
     assert under_load in " ".join(capsys.readouterr().out.split())
 
 
-def test_a_retest_that_was_stopped_is_not_verifiable_and_is_resumed(mock: MockProvider) -> None:
-    before = failed_run(mock)
+def test_a_retest_that_was_stopped_is_not_verifiable_and_is_resumed(
+    mock: MockProvider, before: Path
+) -> None:
     mock.always = provider_of()
     assert run(["retest", str(before), "--max-requests", "7"]) == 4
     assert run(["--resume", str(retested(before))]) == 0
@@ -111,8 +134,8 @@ def test_a_retest_that_was_stopped_is_not_verifiable_and_is_resumed(mock: MockPr
 
 def test_the_budget_of_a_providers_file_limits_a_retest_unless_an_option_does(
     mock: MockProvider,
+    before: Path,
 ) -> None:
-    before = failed_run(mock)
     mock.always = provider_of()
     Path("providers.yaml").write_text("providers: {}\ngate: {budget: {max_requests: 7}}\n", "utf-8")
     posts = len(mock.posts)
@@ -121,8 +144,9 @@ def test_the_budget_of_a_providers_file_limits_a_retest_unless_an_option_does(
     assert run(["retest", str(before), "--max-requests", "9999"]) == 0
 
 
-def test_a_gate_of_a_version_with_other_rules_can_be_retested(mock: MockProvider) -> None:
-    before = failed_run(mock)
+def test_a_gate_of_a_version_with_other_rules_can_be_retested(
+    mock: MockProvider, before: Path
+) -> None:
     info = json.loads((before / "run.json").read_text())
     info["settings"]["thresholds"]["may_warn"] = ["a.rule.that.is.gone"]
     (before / "run.json").write_text(json.dumps(info))
@@ -131,10 +155,9 @@ def test_a_gate_of_a_version_with_other_rules_can_be_retested(mock: MockProvider
 
 
 def test_a_server_that_does_not_answer_leaves_no_folder(
-    mock: MockProvider, monkeypatch: pytest.MonkeyPatch
+    mock: MockProvider, before: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(RetryPolicy, "wait", lambda *_: 0.0)
-    before = failed_run(mock)
     info = json.loads((before / "run.json").read_text())
     info["provider"]["base_url"] = "http://127.0.0.1:1/v1"
     (before / "run.json").write_text(json.dumps(info))
@@ -144,9 +167,8 @@ def test_a_server_that_does_not_answer_leaves_no_folder(
 
 
 def test_a_run_without_findings_and_a_retest_cannot_be_retested(
-    mock: MockProvider, capsys: pytest.CaptureFixture[str]
+    mock: MockProvider, before: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    before = failed_run(mock)
     mock.always = provider_of()
     assert run(["retest", str(before)]) == 0
     assert run(["retest", str(retested(before))]) == 2
@@ -174,9 +196,8 @@ def test_too_few_tries_are_not_verifiable_and_the_command_that_settles_it_is_nam
 
 
 def test_a_retest_is_neither_a_row_of_a_site_nor_a_reference(
-    mock: MockProvider, capsys: pytest.CaptureFixture[str]
+    mock: MockProvider, before: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    before = failed_run(mock)
     mock.always = provider_of()
     assert run(["retest", str(before)]) == 0
     again = retested(before)

@@ -65,6 +65,7 @@ WELL_FORMED = [
 
 BROKEN = [
     ("no tokens", "", []),
+    ("an endless header", "word " * 300, [("answer", "", "word " * 300, False)]),
     ("cut in the header", COT + "<|channel|>fin", [HM]),
     ("cut in a call's recipient", COT + "<|channel|>commentary to", [HM]),
     ("cut in a call's header", COT + "<|channel|>commentary to=functions.a", [HM]),
@@ -128,12 +129,6 @@ def test_reads_every_form_of_header(text, expected):
 )
 def test_broken_turns_have_a_defined_meaning(text, expected):
     assert messages_of(encode(text)) == expected
-
-
-def test_an_endless_header_becomes_text():
-    text = "word " * 300
-    (message,) = messages_of(encode(text))
-    assert message == ("answer", "", text, False)
 
 
 def test_characters_split_over_tokens_are_complete_in_the_text():

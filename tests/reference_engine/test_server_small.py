@@ -1,13 +1,11 @@
 """An agent with tools, through each API, on the small checkpoint: every token is sampled."""
 
-import asyncio
 import json
 from pathlib import Path
 
 import agents
 import openai
 import pytest
-from pydantic import BaseModel
 from scripted import running, started
 
 import harness.data
@@ -38,42 +36,6 @@ def tools(called: list[tuple[str, str]]) -> list[agents.FunctionTool]:
         )
 
     return [made(tool) for tool in TOOLS]
-
-
-class Harbour(BaseModel):
-    harbour: str
-    ships: int | None
-
-
-@pytest.mark.slow
-async def test_the_sdk_parses_answers(url):
-    async with openai.AsyncOpenAI(base_url=url, api_key="none", max_retries=0) as client:
-        asked: dict = {"model": "gpt-oss-small", "temperature": 0}
-        text = "Give a JSON object whose harbour is Brest."
-        messages = [{"role": "user", "content": text}]
-
-        async def streamed(manager):
-            async with manager as stream:
-                async for _ in stream:
-                    pass
-            return stream
-
-        chat, responses, chat_stream, stream = await asyncio.gather(
-            client.chat.completions.parse(**asked, messages=messages, response_format=Harbour),
-            client.responses.parse(**asked, input=text, text_format=Harbour),
-            streamed(
-                client.chat.completions.stream(**asked, messages=messages, response_format=Harbour)
-            ),
-            streamed(client.responses.stream(**asked, input=text, text_format=Harbour)),
-        )
-        found = [
-            chat.choices[0].message.parsed,
-            responses.output_parsed,
-            (await chat_stream.get_final_completion()).choices[0].message.parsed,
-            (await stream.get_final_response()).output_parsed,
-        ]
-    assert [type(harbour) for harbour in found] == [Harbour] * 4
-    assert found[0].harbour == "Brest"
 
 
 @pytest.mark.slow

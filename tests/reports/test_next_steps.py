@@ -93,11 +93,6 @@ def test_an_unfinished_run_with_findings_is_finished_first():
     assert last == "Finish the run with: gpt-oss-verify --resume 'runs/a b'"
 
 
-def test_a_passed_run_of_probes_alone_is_not_repeated_with_options_of_tool_calling():
-    (only,) = lines(analysis(results=(), decision="pass", run={"command": COMMAND}))
-    assert "no tool-calling cases" in only
-
-
 @pytest.mark.parametrize(
     ("settings", "step"),
     [
@@ -132,6 +127,31 @@ def test_imported_traffic_has_steps_of_its_own(decision, step):
     assert lines(analysis(decision=decision, run={"tasks": (traffic,)})) == [step]
 
 
+def with_more_tries(number, allowance=0.0):
+    """An eval that this many more tries of each question would settle."""
+    result = eval_result([score("a", 1, "wrong", task="aime25")], decision="inconclusive")
+    changes = {"further_tries": number, "allowance": allowance}
+    comparison = result.baseline.comparison.model_copy(update=changes)
+    verdict = result.baseline.model_copy(update={"comparison": comparison})
+    return result.model_copy(update={"baseline": verdict})
+
+
+@pytest.mark.parametrize(
+    ("found", "steps"),
+    [
+        (analysis(results=(), run={"command": COMMAND}), ["This run had no tool-calling cases"]),
+        # More tries cannot settle it, or the prompts are not those of the baseline.
+        (
+            analysis([with_more_tries(None)], decision="inconclusive"),
+            ["Compare with a baseline of more tries"],
+        ),
+        (analysis([with_more_tries(None, allowance=0.025)], decision="inconclusive"), []),
+    ],
+)
+def test_a_step_that_would_not_help_is_not_recommended(found, steps):
+    assert [line[: len(step)] for line, step in zip(lines(found), steps, strict=True)] == steps
+
+
 @pytest.mark.parametrize("until_decided", [False, True])
 def test_until_decided_is_not_recommended_for_a_run_that_used_it(until_decided):
     settings = RunSettings(
@@ -141,24 +161,6 @@ def test_until_decided_is_not_recommended_for_a_run_that_used_it(until_decided):
     found = lines(found)
     assert len(found) == (not until_decided)
     assert all("--until-decided" in step for step in found)
-
-
-def test_until_decided_is_not_recommended_where_more_tries_cannot_settle_it():
-    (step,) = lines(analysis([with_more_tries(None)], decision="inconclusive"))
-    assert step.startswith("Compare with a baseline of more tries")
-
-
-def test_other_prompts_than_those_of_the_baseline_have_no_step():
-    assert lines(analysis([with_more_tries(None, allowance=0.025)], decision="inconclusive")) == []
-
-
-def with_more_tries(number, allowance=0.0):
-    """An eval that this many more tries of each question would settle."""
-    result = eval_result([score("a", 1, "wrong", task="aime25")], decision="inconclusive")
-    changes = {"further_tries": number, "allowance": allowance}
-    comparison = result.baseline.comparison.model_copy(update=changes)
-    verdict = result.baseline.model_copy(update={"comparison": comparison})
-    return result.model_copy(update={"baseline": verdict})
 
 
 @pytest.mark.parametrize(

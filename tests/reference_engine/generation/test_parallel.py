@@ -189,7 +189,10 @@ BODY = {
 
 @pytest.mark.slow
 def test_a_server_with_two_processes_answers_like_one(checkpoints):
-    """Also with a grammar, which the leader alone applies."""
+    """Also with a grammar, which the leader alone applies.
+
+    It takes 9 s of CPU, because each process of the server imports PyTorch.
+    """
     schema = {"name": "reply", "schema": {"type": "object"}}
     limited = BODY | {"response_format": {"type": "json_schema", "json_schema": schema}}
 
