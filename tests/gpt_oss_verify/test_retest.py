@@ -52,7 +52,7 @@ def failed(server: MockProvider, tmp_path_factory: pytest.TempPathFactory) -> Pa
 @pytest.fixture
 def before(mock: MockProvider, failed: Path) -> Path:
     """A copy of that run."""
-    (folder,) = shutil.copytree(failed, "runs").iterdir()
+    (folder,) = Path(shutil.copytree(failed, "runs")).iterdir()
     return folder
 
 
