@@ -5,8 +5,8 @@ import json
 
 from examined import findings
 from healthy import exchange, json_response, rollout, stream_response
-from mutations import asked
 from replies import Reply, chat_blocks, chat_chunks, chat_whole
+from written import asked
 
 from harness.api import DIALECTS
 from harness.api.parsed_rollout import parse_rollout

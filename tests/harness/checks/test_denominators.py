@@ -1,10 +1,9 @@
 """A check counts only what can have its defect: its rate is then the share that users meet."""
 
-import mutations
 import pytest
 from healthy import rollout
-from mutations import drop, nothing, put
 from replies import Reply
+from written import ABSENT, chat, chat_stream, responses, responses_stream
 
 from harness.api.parsed_rollout import parse_rollout
 from harness.rules import catalogue
@@ -58,58 +57,50 @@ def test_every_check_selects_what_it_can_judge_or_judges_any_reply():
     assert broad == ANY_REPLY
 
 
-def _limited(events):
-    """A stream that its token limit cut."""
-    last = events[-1]
-    last["type"] = "response.incomplete"
-    last["response"] |= {
-        "status": "incomplete",
-        "incomplete_details": {"reason": "max_output_tokens"},
-    }
-
-
-def _two_calls(body):
-    made = body["choices"][0]["message"]["tool_calls"]
-    made.append({**made[0], "id": "call_2"})
-
-
-def _with_phase(body):
-    body["output"][-1]["phase"] = "final_answer"
-
-
+LIMITED = {
+    "-1.type": "response.incomplete",
+    "-1.response.status": "incomplete",
+    "-1.response.incomplete_details": {"reason": "max_output_tokens"},
+}
+PHASE = {"output.1.phase": "final_answer"}
+TWO_CALLS = {
+    "choices.0.message.tool_calls": [
+        {"id": f"call_{at}", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+        for at in "12"
+    ]
+}
 CHOICE = {"tool_choice": "required"}
-LENGTH = put("choices.0.finish_reason", "length")
-ONE_ITEM = put("output", [])
+LENGTH = {"choices.0.finish_reason": "length"}
+ONE_ITEM = {"output": []}
 
 # A check; a reply that can have its defect; one that cannot.
 CONDITIONS = [
-    ("responses.stream.status", "responses_stream", _limited, ANSWER, nothing, ANSWER),
-    ("responses.stream.call", "responses_stream", nothing, CALL, nothing, ANSWER),
-    ("responses.stream.call.deltas", "responses_stream", nothing, CALL, nothing, ANSWER),
-    ("chat.stream.tool_calls", "chat_stream", nothing, CALL, nothing, ANSWER),
-    ("chat.stream.tool_calls.index", "chat_stream", nothing, CALL, nothing, ANSWER),
-    ("chat.stream.tool_calls.numbers", "chat_stream", nothing, CALL, nothing, ANSWER),
-    ("chat.stream.tool_calls.type", "chat_stream", nothing, CALL, nothing, ANSWER),
-    ("chat.stream.tool_calls.repeated", "chat_stream", nothing, CALL, nothing, ANSWER),
-    ("chat.stream.order", "chat_stream", nothing, ANSWER, nothing, CALL),
-    ("responses.item_id.repeated", "responses", nothing, ANSWER, ONE_ITEM, ANSWER),
-    ("responses.item.order", "responses", nothing, ANSWER, ONE_ITEM, ANSWER),
-    ("responses.message.phase", "responses", _with_phase, ANSWER, nothing, ANSWER),
-    ("reply.created", "chat", nothing, ANSWER, drop("created"), ANSWER),
-    ("chat.reasoning.field", "chat", nothing, ANSWER, nothing, Reply(text="Yes.", reasoning="")),
-    ("calls.id.repeated", "chat", _two_calls, CALL, nothing, CALL),
-    ("calls.several", "chat", nothing, CALL, nothing, ANSWER),
-    ("chat.finish.no_calls", "chat", nothing, CALL, nothing, ANSWER),
-    ("usage.sum", "chat", nothing, ANSWER, drop("usage.prompt_tokens"), ANSWER),
+    ("responses.stream.status", responses_stream, LIMITED, ANSWER, {}, ANSWER),
+    ("responses.stream.call", responses_stream, {}, CALL, {}, ANSWER),
+    ("responses.stream.call.deltas", responses_stream, {}, CALL, {}, ANSWER),
+    ("chat.stream.tool_calls", chat_stream, {}, CALL, {}, ANSWER),
+    ("chat.stream.tool_calls.index", chat_stream, {}, CALL, {}, ANSWER),
+    ("chat.stream.tool_calls.numbers", chat_stream, {}, CALL, {}, ANSWER),
+    ("chat.stream.tool_calls.type", chat_stream, {}, CALL, {}, ANSWER),
+    ("chat.stream.tool_calls.repeated", chat_stream, {}, CALL, {}, ANSWER),
+    ("chat.stream.order", chat_stream, {}, ANSWER, {}, CALL),
+    ("responses.item_id.repeated", responses, {}, ANSWER, ONE_ITEM, ANSWER),
+    ("responses.item.order", responses, {}, ANSWER, ONE_ITEM, ANSWER),
+    ("responses.message.phase", responses, PHASE, ANSWER, {}, ANSWER),
+    ("reply.created", chat, {}, ANSWER, {"created": ABSENT}, ANSWER),
+    ("chat.reasoning.field", chat, {}, ANSWER, {}, Reply(text="Yes.", reasoning="")),
+    ("calls.id.repeated", chat, TWO_CALLS, CALL, {}, CALL),
+    ("calls.several", chat, {}, CALL, {}, ANSWER),
+    ("chat.finish.no_calls", chat, {}, CALL, {}, ANSWER),
+    ("usage.sum", chat, {}, ANSWER, {"usage.prompt_tokens": ABSENT}, ANSWER),
 ]
 
 
 @pytest.mark.parametrize("row", CONDITIONS, ids=lambda row: row[0])
 def test_a_check_counts_only_replies_that_can_have_its_defect(row):
     check, kind, possible, reply, impossible, other = row
-    recorded = getattr(mutations, kind)
-    assert check in judged(recorded(possible, reply))
-    assert check not in judged(recorded(impossible, other))
+    assert check in judged(kind(possible, reply))
+    assert check not in judged(kind(impossible, other))
 
 
 _LISTED = {"tools": [{"type": "function", "function": {"name": "get_weather"}}]}
@@ -128,13 +119,13 @@ _LISTED = {"tools": [{"type": "function", "function": {"name": "get_weather"}}]}
     ],
 )
 def test_a_tool_choice_binds_or_forces_a_call(choice, binds, forces):
-    checks = judged(mutations.chat(nothing, CALL, {"tool_choice": choice}))
+    checks = judged(chat({}, CALL, {"tool_choice": choice}))
     assert ("calls.choice" in checks) == binds
     assert ("chat.finish.tool_calls" not in checks) == forces
 
 
 def test_a_reply_that_a_limit_cut_need_not_have_the_forced_call():
-    assert "calls.choice" not in judged(mutations.chat(LENGTH, ANSWER, CHOICE))
+    assert "calls.choice" not in judged(chat(LENGTH, ANSWER, CHOICE))
 
 
 def test_a_single_reply_repeats_no_id():

@@ -3,8 +3,8 @@
 import pytest
 from examined import findings
 from healthy import json_response, rollout, stream_response
-from mutations import asked, put
-from replies import Reply, chat_blocks, chat_chunks, chat_whole, counts, responses_whole
+from replies import Reply, chat_blocks, chat_chunks, chat_whole, counts
+from written import asked, chat, responses
 
 from harness.api.parsed_rollout import parse_rollout
 from harness.records.rollouts import Recording
@@ -16,15 +16,15 @@ OPTIONAL = {"type": "object", "properties": {"city": {"type": "string"}}}
 NOTHING = {"type": "object", "properties": {}}
 
 
-def examined(reply, change=lambda body: None, request=None, api="chat"):
-    body = (chat_whole if api == "chat" else responses_whole)(reply)
-    change(body)
-    recorded = asked(rollout([json_response(body)], api=api), request or {})
-    return catalogue.examine(parse_rollout(recorded))
+CUT = {"choices.0.finish_reason": "length"}
 
 
-def found(reply, change=lambda body: None, request=None, api="chat"):
-    return {each.id: each for each in examined(reply, change, request, api)[1]}
+def examined(reply, members=CUT, request=None, kind=chat):
+    return catalogue.examine(parse_rollout(kind(members, reply, request)))
+
+
+def found(reply, members=CUT, request=None, kind=chat):
+    return {each.id: each for each in examined(reply, members, request, kind)[1]}
 
 
 def offering(parameters):
@@ -42,20 +42,13 @@ def offering(parameters):
      "<|start|>assistant<|channel|>commentary <|constrain|>json"],
 )  # fmt: skip
 def test_a_header_that_the_limit_cut_counts_once(text):
-    def cut(body):
-        body["choices"][0] |= {"finish_reason": "length"}
-        body["choices"][0]["message"]["content"] = text
-
     markup = {"harmony.cut", "harmony.markers", "harmony.remains"}
-    assert found(Reply(text="Four."), cut).keys() & markup == {"harmony.cut"}
+    assert found(Reply(text=text, wrote="Four.")).keys() & markup == {"harmony.cut"}
 
 
 @pytest.mark.parametrize("text", ["a helpful assistant", "The final", "an analysis", "a < b |"])
 def test_truncated_words_are_no_header(text):
-    def cut(body):
-        body["choices"][0]["finish_reason"] = "length"
-
-    applicable, findings = examined(Reply(text=text), cut)
+    applicable, findings = examined(Reply(text=text))
     assert "harmony.cut" in applicable
     assert not {each.id for each in findings if each.id.startswith("harmony.")}
 
@@ -63,11 +56,7 @@ def test_truncated_words_are_no_header(text):
 def test_a_complete_header_in_a_truncated_reply_is_a_leak():
     text = "<|channel|>analysis<|message|>We add.<|end|><|start|>assistant"
 
-    def cut(body):
-        body["choices"][0] |= {"finish_reason": "length"}
-        body["choices"][0]["message"]["content"] = text
-
-    assert found(Reply(text="Four."), cut)["harmony.markers"].proven
+    assert found(Reply(text=text, wrote="Four."))["harmony.markers"].proven
 
 
 # --- Who wrote it
@@ -86,7 +75,7 @@ def test_a_complete_header_in_a_truncated_reply_is_a_leak():
     ],
 )  # fmt: skip
 def test_a_malformed_header_may_be_the_model_s(text, by_server):
-    leaked = found(Reply(text=text, wrote="Four."))
+    leaked = found(Reply(text=text, wrote="Four."), {})
     assert leaked["harmony.markers"].proven == by_server
     assert "harmony.remains" not in leaked
 
@@ -103,11 +92,11 @@ def test_a_malformed_header_may_be_the_model_s(text, by_server):
     ],
 )
 def test_an_item_that_no_model_causes_is_the_server_s(item, wants_json, by_server):
-    def change(body):
-        body["output"].insert(1, {"id": "x_1", "status": "completed", "arguments": "", **item})
-
     asked_for = {"text": {"format": {"type": "json_object"}}} if wants_json else {}
-    undeclared = found(Reply(text='{"n": 4}'), change, asked_for, api="responses")
+    made = {"id": "x_1", "status": "completed", "arguments": "", **item}
+    undeclared = found(
+        Reply(text='{"n": 4}'), lambda body: body["output"].insert(1, made), asked_for, responses
+    )
     assert undeclared["responses.item_type.undeclared"].proven == by_server
 
 
@@ -121,7 +110,7 @@ def test_an_item_that_no_model_causes_is_the_server_s(item, wants_json, by_serve
     ],
 )
 def test_an_end_within_the_limit_is_no_finding_and_a_cut_call_is_proven(reply, cut):
-    limited = found(reply, request=offering(OPTIONAL) | {"max_tokens": counts(reply)[1]})
+    limited = found(reply, {}, offering(OPTIONAL) | {"max_tokens": counts(reply)[1]})
     assert ("finish.limit" in limited) == cut
     assert not cut or limited["finish.limit"].proven == bool(reply.call)
     assert "calls.arguments.cut" not in limited
@@ -143,7 +132,7 @@ def test_an_end_within_the_limit_is_no_finding_and_a_cut_call_is_proven(reply, c
     ],
 )
 def test_calls_without_arguments_are_a_kind_of_their_own(parameters, arguments, judged, broken):
-    applicable, findings = examined(Reply(call=("f", arguments)), request=offering(parameters))
+    applicable, findings = examined(Reply(call=("f", arguments)), {}, offering(parameters))
     both = {"calls.arguments.json", "calls.arguments.json.none"}
     assert applicable & both == {judged}
     assert ({each.id for each in findings} & both == {judged}) == broken
@@ -151,7 +140,7 @@ def test_calls_without_arguments_are_a_kind_of_their_own(parameters, arguments, 
 
 @pytest.mark.parametrize("reply", [CALL, Reply(text="Four.", reasoning="We add two and two. " * 9)])
 def test_reasoning_tokens_are_those_of_the_cot(reply):
-    many = put("usage.completion_tokens_details.reasoning_tokens", counts(reply)[2] + 25)
+    many = {"usage.completion_tokens_details.reasoning_tokens": counts(reply)[2] + 25}
     assert "usage.reasoning" in found(reply, many)
 
 
@@ -160,13 +149,13 @@ def test_reasoning_tokens_are_those_of_the_cot(reply):
 
 @pytest.mark.parametrize("limit", [-1, -2])
 def test_a_negative_limit_is_no_limit(limit):
-    applicable, findings = examined(CALL, request={"max_tokens": limit})
+    applicable, findings = examined(CALL, {}, {"max_tokens": limit})
     assert not {each.id for each in findings if each.id.startswith(("usage", "finish"))}
     assert "finish.limit" not in applicable
 
 
 def test_the_limit_of_a_request_still_binds():
-    assert "finish.limit" in found(CALL, request={"max_tokens": 4})
+    assert "finish.limit" in found(CALL, {}, {"max_tokens": 4})
 
 
 @pytest.mark.parametrize("ending", ["…", "..."])

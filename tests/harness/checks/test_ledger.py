@@ -7,8 +7,8 @@ from itertools import cycle
 import examined
 import pytest
 from healthy import SUITE, correct, json_response, rollout, stream_response
-from mutations import asked, put
 from replies import Reply, chat_blocks, chat_chunks, chat_whole, choice, counts, responses_whole
+from written import asked, with_members
 
 from harmony.conversation import Answer, Call, Preamble, Reasoning
 from harmony.render import CONTENT_TYPES, message_tokens
@@ -197,8 +197,8 @@ def test_a_truncated_reply_has_text(change, reported):
 
 
 EMPTIED = {
-    "chat": put("choices.0.message", {"role": "assistant", "content": None}),
-    "responses": put("output", []),
+    "chat": {"choices.0.message": {"role": "assistant", "content": None}},
+    "responses": {"output": []},
 }
 
 
@@ -206,7 +206,7 @@ def nothing_returned(api, tokens, *, truncated=False, thinking=0):
     """A reply that contains nothing and reports output tokens."""
     whole = chat_whole if api == "chat" else responses_whole
     body = whole(Reply(text="Four."))
-    EMPTIED[api](body)
+    with_members(body, EMPTIED[api])
     usage = body["usage"]
     given, made = (
         ("prompt_tokens", "completion_tokens")

@@ -3,13 +3,15 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import pytest
-from defects import ANSWER, CALL, MESSAGE, events, response, streamed, whole
 from examined import details
 from healthy import json_response, rollout, stream_response
-from mutations import asked, both, drop, nothing, put, responses
+from judged_replies import CALL
+from judged_replies import LONG as ANSWER
 from replies import Reply, chat_blocks, choice, counts, responses_whole
+from written import ABSENT, asked, chat, chat_stream, responses, responses_stream
 
 from harmony.render import text_tokens
 from harness.api.parsed_rollout import parse_rollout
@@ -19,6 +21,12 @@ from harness.rules.account import account_of
 from harness.rules.account.entry import Entry
 from harness.rules.measured import measured_score
 
+
+def _of(kind: Callable[..., Rollout]) -> Callable[..., Callable[[], Rollout]]:
+    return lambda members, reply=ANSWER, **request: partial(kind, members, reply, request)
+
+
+whole, streamed, response, events = map(_of, (chat, chat_stream, responses, responses_stream))
 _TOOL = "get_weather"
 _ARGUMENTS = '{"location": "Lisbon"}'
 _CUSTOM = [{"type": "custom", "name": "apply_patch", "description": "Edits files."}]
@@ -71,9 +79,9 @@ def _text_so_far(chunks: list[dict]) -> list[str]:
 
 def _text(text: str, cot: str | None = ANSWER.reasoning, tokens: int | None = None) -> Rollout:
     """A reply with this text beside tools, and a count of its own."""
-    changes = [put(f"{MESSAGE}.content", text), put(f"{MESSAGE}.reasoning", cot)]
-    count = drop("usage") if tokens is None else put("usage.completion_tokens", tokens)
-    return whole(both(*changes, count), ANSWER)()
+    count = {"usage": ABSENT} if tokens is None else {"usage.completion_tokens": tokens}
+    texts = {"choices.0.message.content": text, "choices.0.message.reasoning": cot}
+    return chat(texts | count, ANSWER)
 
 
 def _refused(answer: Response, **fields: object) -> Rollout:
@@ -127,11 +135,11 @@ NAMED = {
     ),
     "the count of the answer": (
         whole(
-            both(
-                put("usage.completion_tokens", len(text_tokens(_JSON.text or "")) + 1),
-                put("usage.total_tokens", 50 + len(text_tokens(_JSON.text or "")) + 1),
-                put("usage.completion_tokens_details.reasoning_tokens", 0),
-            ),
+            {
+                "usage.completion_tokens": len(text_tokens(_JSON.text or "")) + 1,
+                "usage.total_tokens": 50 + len(text_tokens(_JSON.text or "")) + 1,
+                "usage.completion_tokens_details.reasoning_tokens": 0,
+            },
             _JSON,
         ),
         {"usage.output.miscounted": "The output count is that of the answer alone."},
@@ -149,14 +157,14 @@ NAMED = {
     ),
     "the tool that was called": (
         whole(
-            nothing,
+            {},
             Reply(text='<function=get_value_4>{"key": "b"}</function>'),
             tools=_NAMED,
         ),
         {"calls.in_text": "The answer contains what looks like the arguments of get_value_4."},
     ),
     "a custom tool": (
-        response(put("output.1.name", "apply_patch"), CALL, tools=_CUSTOM),
+        response({"output.1.name": "apply_patch"}, CALL, tools=_CUSTOM),
         {
             "calls.custom": "apply_patch was offered as a custom tool, and its call is a function "
             "call."
@@ -275,7 +283,7 @@ def _second_choice(body: dict) -> None:
 
 _BERTH = Reply(text='{"berth": 17}')
 RECORDED = {
-    "usage that nobody asked for": (streamed(nothing, stream_options=None), "usage.unasked"),
+    "usage that nobody asked for": (streamed({}, stream_options=None), "usage.unasked"),
     "usage in every chunk": (streamed(_counted), "usage.unasked"),
     "a stop string as a text": (lambda: _refusing("stop", stop="\n"), "clients.refused_form"),
     "tool_choice none without tools": (
@@ -290,21 +298,21 @@ RECORDED = {
     "a reasoning item alone": (
         lambda: _refusing("reasoning", "responses", input=_ALONE), "clients.refused_form",
     ),
-    "background": (response(nothing, background=True), "state.background.ignored"),
+    "background": (response({}, background=True), "state.background.ignored"),
     "JSON mode in a stream": (
-        streamed(nothing, response_format={"type": "json_object"}), "answer.json",
+        streamed({}, response_format={"type": "json_object"}), "answer.json",
     ),
     "JSON mode beside tools": (
-        whole(nothing, response_format={"type": "json_object"}, tools=_NAMED), "answer.json",
+        whole({}, response_format={"type": "json_object"}, tools=_NAMED), "answer.json",
     ),
     "bounds and anyOf": (
-        whole(nothing, Reply(text='{"berth": 77}'), response_format=_FORMAT), "answer.json",
+        whole({}, Reply(text='{"berth": 77}'), response_format=_FORMAT), "answer.json",
     ),
     "n with a format": (whole(_second_choice, _BERTH, response_format=_FORMAT, n=2), "answer.json"),
-    "40 messages and 25 tools": (whole(nothing, messages=_ASKED, tools=_NAMED), "prompt.cut"),
+    "40 messages and 25 tools": (whole({}, messages=_ASKED, tools=_NAMED), "prompt.cut"),
     "a custom tool": (NAMED["a custom tool"][0], "calls.custom"),
     "a long CoT without an answer": (
-        whole(nothing, Reply(reasoning=_LONG_COT * 8)), "reply.empty",
+        whole({}, Reply(reasoning=_LONG_COT * 8)), "reply.empty",
     ),
 }  # fmt: skip
 """Defects of forms of requests in recordings, and what is found."""
@@ -318,16 +326,16 @@ def test_recorded_traffic_with_a_form_says_something(form):
 
 
 HEALTHY = {
-    "usage that was asked for": streamed(nothing),
+    "usage that was asked for": streamed({}),
     "no usage": streamed(lambda chunks: chat_blocks(chunks[:-1]), stream_options=None),
     "usage beside a choice": streamed(
         lambda chunks: chat_blocks([*chunks[:-2], {**chunks[-2], "usage": chunks[-1]["usage"]}]),
         stream_options=None,
     ),
-    "background": response(put("background", True), background=True),
+    "background": response({"background": True}, background=True),
     "a refusal of something else": lambda: _refusing("model", stop="\n", tools=[]),
-    "bounds and anyOf": whole(nothing, _BERTH, response_format=_FORMAT),
-    "a prompt of a few messages": whole(nothing, messages=_ASKED[:3]),
+    "bounds and anyOf": whole({}, _BERTH, response_format=_FORMAT),
+    "a prompt of a few messages": whole({}, messages=_ASKED[:3]),
 }
 
 

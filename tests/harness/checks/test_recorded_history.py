@@ -5,8 +5,8 @@ import json
 import pytest
 from examined import findings
 from healthy import json_response, rollout
-from mutations import asked
 from replies import Reply, chat_whole, responses_whole
+from written import asked
 
 from harness.records.rollouts import Recording
 

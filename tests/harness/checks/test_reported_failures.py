@@ -5,8 +5,8 @@ import json
 import pytest
 from examined import details, findings
 from healthy import json_response, rollout, stream_response
-from mutations import both, chat, put, responses, responses_stream
 from replies import Reply, chat_blocks, chat_chunks, data, responses_blocks, responses_events
+from written import chat, responses, responses_stream
 
 ANSWER = Reply(text="It is sunny in Lisbon, and warm; take a hat with you.")
 FAILED = {"code": 502, "message": "The upstream server failed"}
@@ -38,19 +38,13 @@ def test_a_completion_instead_of_a_response_is_one_finding():
 
 @pytest.mark.parametrize("reported", [{"error": FAILED}, {"native_finish_reason": "error"}])
 def test_a_failed_choice_is_not_judged_as_a_reply_of_the_model(reported):
-    failed = both(
-        put("choices.0.finish_reason", "error"),
-        put("choices.0.message", {"role": "assistant", "content": ""}),
-        lambda body: body["choices"][0].update(reported),
-    )
-    assert findings(chat(failed, ANSWER)) == {"reply.unreadable"}
+    failed = {"finish_reason": "error", "message": {"role": "assistant", "content": ""}} | reported
+    assert findings(chat({"choices.0": failed}, ANSWER)) == {"reply.unreadable"}
 
 
 def test_the_finding_names_the_choice_that_failed():
-    def fail(body):
-        body["choices"].append({"index": 1, "finish_reason": "error", "error": FAILED})
-
-    found = details(chat(fail, ANSWER))
+    failed = {"index": 1, "finish_reason": "error", "error": FAILED}
+    found = details(chat(lambda body: body["choices"].append(failed), ANSWER))
     text = "the body is an error: choice 1 of 2 failed: The upstream server failed"
     assert [each.message for each in found] == [text]
 
@@ -83,24 +77,24 @@ def test_a_failure_within_a_responses_stream_is_one_finding(begun, typed):
 
 
 def test_a_failed_response_is_still_validated():
-    failed = both(put("status", "failed"), put("error", FAILED), put("output", []))
+    failed = {"status": "failed", "error": FAILED, "output": []}
     assert {"reply.unreadable", "responses.schema"} <= findings(responses(failed, ANSWER))
 
 
 def test_an_answer_about_an_error_is_not_an_error():
     said = Reply(text=json.dumps({"error": "none", "object": "error", "finish_reason": "error"}))
-    assert findings(chat(lambda _: None, said)) == set()
-    assert findings(responses_stream(lambda _: None, said)) == set()
+    assert findings(chat({}, said)) == set()
+    assert findings(responses_stream({}, said)) == set()
 
 
 @pytest.mark.parametrize(
     "refused",
     [
-        both(put("choices.0.finish_reason", "content_filter")),
-        both(put("choices.0.message.refusal", "Blocked."), put("choices.0.message.content", None)),
+        {"choices.0.finish_reason": "content_filter"},
+        {"choices.0.message.refusal": "Blocked.", "choices.0.message.content": None},
     ],
 )
 def test_filtered_replies_need_no_cot_and_no_token_counts(refused):
     counts = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
-    blocked = both(refused, put("choices.0.message.reasoning", None), put("usage", counts))
+    blocked = refused | {"choices.0.message.reasoning": None, "usage": counts}
     assert findings(chat(blocked, ANSWER)) == {"reply.refused"}

@@ -6,8 +6,8 @@ import random
 import pytest
 import schemas
 from examined import details, findings
-from mutations import chat, nothing
 from replies import Reply
+from written import chat
 
 from harness.api.parsed_rollout import parse_rollout
 from harness.rules.measured import measured_score
@@ -20,13 +20,13 @@ def reported(parameters, arguments, *, strict=True, kind=findings):
     """What is found of a call of a function with these parameters."""
     function = {"name": "set_price", "parameters": parameters, "strict": strict}
     tools = {"tools": [{"type": "function", "function": function}]}
-    return kind(chat(nothing, Reply(call=("set_price", arguments)), tools))
+    return kind(chat({}, Reply(call=("set_price", arguments)), tools))
 
 
 def answered(schema, text, *, strict=True):
     wanted = {"name": "price", "schema": schema, "strict": strict}
     body = {"response_format": {"type": "json_schema", "json_schema": wanted}, "tools": None}
-    return findings(chat(nothing, Reply(text=text), body))
+    return findings(chat({}, Reply(text=text), body))
 
 
 def closed(**properties):

@@ -5,8 +5,8 @@ from itertools import product
 import examined
 import pytest
 from healthy import json_response, rollout
-from mutations import asked
 from replies import Reply, responses_whole
+from written import asked
 
 from harness.api.parsed_rollout import parse_rollout
 from harness.records.conditions import BOTH_APIS, MODES

@@ -5,16 +5,11 @@ from collections.abc import Iterator
 from itertools import cycle
 
 import pytest
-from examined import details, findings
-from healthy import json_response, rollout, stream_response
-from mutations import asked
-from replies import (
-    Reply,
-    chat_whole,
-    responses_blocks,
-    responses_events,
-    responses_whole,
-)
+from examined import details
+from healthy import json_response, rollout
+from judged_replies import Judged, told
+from replies import PROMPT_TOKENS, Reply, chat_whole, counts
+from written import asked, chat, responses, responses_stream
 
 from harmony.render import text_tokens
 from harness.api.parsed_rollout import parse_rollout
@@ -53,18 +48,6 @@ def healthy(cot: str, text: str) -> int:
     return tokens(cot, text) + 9
 
 
-@pytest.mark.parametrize(
-    ("thinking", "text", "reported"),
-    [
-        (24, PLAN, {"limits.prefix"}),
-        (23, PLAN, set()),
-        (24, None, set()),
-    ],
-)
-def test_an_answer_beside_nothing_but_reasoning_tokens_is_reported(thinking, text, reported):
-    assert findings(cut("We should", text, 24, thinking)) == reported
-
-
 def test_a_server_that_counts_all_tokens_as_reasoning_contradicts_nothing():
     body = chat_whole(Reply(text=PLAN, reasoning=COT))
     truncated = measured(cut("We should", PLAN, 24, 24))
@@ -74,36 +57,6 @@ def test_a_server_that_counts_all_tokens_as_reasoning_contradicts_nothing():
     every = measured(rollout([json_response(body)]))
     assert "limits.prefix" in compared([own, truncated])
     assert "limits.prefix" not in compared([every, every, truncated])
-
-
-def test_a_truncated_reply_needs_as_many_tokens_as_its_text():
-    assert findings(cut(COT, PLAN, healthy(COT, PLAN))) == set()
-    assert findings(cut(COT, PLAN, tokens(COT) + 3)) == {"usage.output.unexplained"}
-
-
-@pytest.mark.parametrize(
-    ("text", "reported", "request_body", "found"),
-    [
-        (None, 900, SCHEMA, {"reply.lost"}),
-        (None, tokens(COT) + 40, SCHEMA, set()),
-        (PLAN, healthy(COT, PLAN), {}, set()),
-    ],
-)
-def test_the_text_before_the_limit_is_not_lost(text, reported, request_body, found):
-    assert findings(cut(COT, text, reported, **request_body)) == found
-
-
-@pytest.mark.parametrize("run", [" " * 256, "\t" * 250, "-" * 256, "\n \n" * 90])
-def test_a_model_may_spell_a_run_of_characters_one_by_one(run):
-    cot = COT + run
-    assert tokens(run) < len(run) // 4
-    assert findings(cut(cot, None, tokens(COT) + len(run), thinking=tokens(COT))) == set()
-    assert findings(cut(cot, None, tokens(COT) + len(run) + 200)) == {"reply.lost"}
-
-
-def test_an_unfinished_call_may_be_dropped():
-    call = {"type": "function", "function": {"name": "add_note", "parameters": {}}}
-    assert findings(cut(COT, None, 900, tools=[call])) == set()
 
 
 def measured(recorded: Rollout) -> Score:
@@ -122,7 +75,7 @@ def compared(scores: list[Score]) -> list[str]:
 def test_a_cot_that_is_cut_in_two_lacks_a_header(shift, uncounted, found):
     """`uncounted` are the tokens of the format that a server never counts.
 
-    With a text that the server appends, even more tokens are missing. One reply shows nothing.
+    With a text that the server appends, even more tokens are missing. One reply shows {}.
     """
     scores = []
     for number in range(6):
@@ -138,40 +91,6 @@ def test_a_cot_that_is_cut_in_two_lacks_a_header(shift, uncounted, found):
 
 
 BANGS = "!" * 600
-
-
-@pytest.mark.parametrize(("further", "reported"), [(0, False), (4, True)])
-def test_a_model_that_ends_after_its_cot_is_held_by_no_schema(further, reported):
-    """Further tokens are those of an answer that was begun: a schema that ends at once."""
-    body = chat_whole(Reply(text=None, reasoning=COT))
-    count = tokens(COT) + 4 + further  # header and end of the CoT
-    body["usage"] |= {
-        "completion_tokens": count, "total_tokens": count + body["usage"]["prompt_tokens"],
-    }  # fmt: skip
-    body["usage"]["completion_tokens_details"]["reasoning_tokens"] = tokens(COT)
-    recorded = asked(rollout([json_response(body)]), {"tools": [], **SCHEMA})
-    assert ("answer.json" in findings(recorded)) == reported
-
-
-@pytest.mark.parametrize(
-    ("cot", "text", "prompt", "found"),
-    [
-        (BANGS, None, "Plan a visit.", {"text.one_token"}),
-        (f"We list {BANGS}", None, "Plan a visit.", {"text.one_token"}),
-        (COT, f"The ferry {BANGS}", "Plan a visit.", {"text.one_token"}),
-        (COT, "0" + " 0" * 400, "Plan a visit.", {"text.one_token"}),
-        (COT, "| --- |" + "-" * 900, "Plan a visit.", {"text.runaway"}),
-        (COT, "Take the ferry. " * 60, "Plan a visit.", {"text.runaway"}),
-        (COT, "0.1" + "0" * 900, "Divide 1 by 10.", {"text.runaway"}),
-        (COT, BANGS, "Write 600 exclamation marks.", {"text.runaway"}),
-        (COT, "A" * 900, "Write the letter A forever.", {"text.runaway"}),
-        (COT, "What a day!!!", "Plan a visit.", set()),
-    ],
-)
-def test_one_token_up_to_the_limit_is_no_loop_of_a_model(cot, text, prompt, found):
-    recorded = cut(cot, text, 900, thinking=700, messages=[{"role": "user", "content": prompt}])
-    ids = {each for each in findings(recorded) if each.startswith(("text.", "reply."))}
-    assert ids - ({"text.runaway"} if "text.one_token" in found else set()) == found
 
 
 def listed(*alternatives: list[str], texts: tuple[str, ...]) -> Rollout:
@@ -194,19 +113,6 @@ def listed(*alternatives: list[str], texts: tuple[str, ...]) -> Rollout:
     return asked(rollout([json_response(body)]), wanted)
 
 
-@pytest.mark.parametrize(
-    ("alternatives", "found"),
-    [
-        ([["", ""], ["", ""], ["", ""], ["", ""]], {"logprobs.empty"}),
-        ([["", "b"], ["", "b"], ["", "b"], ["", "b"]], set()),
-        ([["a", "b"], ["a", "b"], ["a", "b"], ["", ""]], set()),
-        ([["a", "b"], ["a", "b"], ["", ""], ["a", "b"]], set()),
-    ],
-)
-def test_alternatives_without_text_are_reported(alternatives, found):
-    assert findings(listed(*alternatives, texts=("caf", "\u00e9", ".", " Yes"))) == found
-
-
 def priced(counts: Iterator[int], number: int = 12) -> list[Score]:
     """Replies with these prompt tokens to different requests."""
     return [
@@ -226,65 +132,6 @@ def priced(counts: Iterator[int], number: int = 12) -> list[Score]:
 )
 def test_rounded_prompt_tokens_are_one_finding(counts, found):
     assert compared(priced(counts)).count("usage.input.rounded") == found
-
-
-def refused(error: dict[str, object], **request: object) -> set[str]:
-    body = {"error": {"message": "It failed.", "type": "invalid_request_error"} | error}
-    return findings(asked(rollout([json_response(body, 400)]), request))
-
-
-@pytest.mark.parametrize(
-    ("error", "foreign"),
-    [
-        ({"param": "guided_json"}, True),
-        ({"message": "Unsupported parameter: 'guided_json'."}, True),
-        ({"message": "Unrecognized request argument supplied: output_schema"}, True),
-        ({"message": "got an unexpected keyword argument 'grammar'"}, True),
-        ({"param": "response_format"}, False),
-        ({"param": "response_format.json_schema.schema"}, False),
-        ({"param": "text.format"}, False),
-        ({"param": "response_id", "message": "Response 'resp_1' not found."}, False),
-        ({"param": "id_of_response"}, True),
-        ({"param": "tools"}, False),
-        ({"param": "max_output_tokens"}, False),
-        ({"param": "top_k", "message": "Missing required parameter: 'top_k'"}, False),
-        ({"param": "input_tokens", "message": "The maximum context length is 8192."}, False),
-        ({"message": "Unsupported field value in the request."}, False),
-        ({"param": None, "message": "JSON schemas are not supported."}, False),
-    ],
-)
-def test_a_refusal_that_names_another_parameter_is_reported(error, foreign):
-    found = refused(error, **SCHEMA, max_tokens=16, tools=[], previous_response_id="resp_1")
-    assert ("request.refused.foreign" in found) is foreign
-
-
-def _incomplete(status: str | None, *, streaming: bool, ended: bool) -> set[str]:
-    """The findings on a truncated response whose tokens include the end of its message, or not."""
-    reply = Reply(text=PLAN, reasoning=COT)
-    details = {"reason": "max_output_tokens"}
-    body = responses_whole(reply) | {"status": "incomplete", "incomplete_details": details}
-    body["output"][-1]["status"] = "incomplete"
-    body["usage"]["output_tokens"] -= not ended
-    body["usage"]["total_tokens"] -= not ended
-    events = responses_events(reply)
-    events[-1] |= {"type": "response.incomplete", "response": body}
-    if streaming:
-        done = [each for each in events if each["type"] == "response.output_item.done"]
-        done[-1]["item"]["status"] = status
-        answer = stream_response(responses_blocks(events))
-    else:
-        body["output"][-1]["status"] = status
-        answer = json_response(body)
-    recorded = rollout([answer], api="responses", streaming=streaming)
-    return findings(asked(recorded, {"max_output_tokens": 900}))
-
-
-@pytest.mark.parametrize("streaming", [False, True])
-@pytest.mark.parametrize(("status", "found"), [("completed", True), ("incomplete", False)])
-def test_an_item_that_the_limit_cut_is_incomplete(streaming, status, found):
-    rule = "responses.status.cut"
-    assert (rule in _incomplete(status, streaming=streaming, ended=False)) is found
-    assert rule not in _incomplete(status, streaming=streaming, ended=True)
 
 
 def judged_replies(odd: Rollout, number: int) -> set[str]:
@@ -349,13 +196,157 @@ def test_an_empty_reply_with_the_tokens_of_a_text_is_lost_however_rare() -> None
     assert "reply.lost error" not in judged_replies(said("", reasoning=COT, extra=12), 300)
 
 
-@pytest.mark.parametrize("choices", [1, 2])
-def test_reasoning_tokens_of_all_choices_are_not_those_of_an_empty_one(choices: int) -> None:
+def _ended(further: int) -> Rollout:
+    """A reply of nothing but its CoT; its format holds further tokens."""
+    usage = {"completion_tokens": tokens(COT) + 4 + further}  # header and end of the CoT
+    usage |= {"prompt_tokens": 50, "total_tokens": 50 + usage["completion_tokens"]}
+    usage |= {"completion_tokens_details": {"reasoning_tokens": tokens(COT)}}
+    return chat({"usage": usage}, Reply(text=None, reasoning=COT), {"tools": [], **SCHEMA})
+
+
+def _refused(error: dict[str, object]) -> Rollout:
+    body = {"error": {"message": "It failed.", "type": "invalid_request_error"} | error}
+    request = {**SCHEMA, "max_tokens": 16, "tools": [], "previous_response_id": "resp_1"}
+    return asked(rollout([json_response(body, 400)]), request)
+
+
+def _incomplete(status: str, *, streaming: bool, ended: bool) -> Rollout:
+    """A truncated response whose tokens include the end of its message, or not."""
+    made = PROMPT + counts(PLANNED)[1] - (not ended)
+    whole = {
+        "status": "incomplete",
+        "incomplete_details": {"reason": "max_output_tokens"},
+        "output.1.status": "incomplete" if streaming else status,
+        "usage.output_tokens": made - PROMPT,
+        "usage.total_tokens": made,
+    }
+    if not streaming:
+        return responses(whole, PLANNED, {"max_output_tokens": 900})
+    members = {f"-1.response.{path}": value for path, value in whole.items()}
+    members |= {"-1.type": "response.incomplete", "-2.item.status": status}
+    return responses_stream(members, PLANNED, {"max_output_tokens": 900})
+
+
+def _without_cot(choices: int) -> Rollout:
     """The model wrote no header of a CoT before the limit; the other choice has one."""
-    body = chat_whole(Reply(text="", reasoning=""))
-    body["choices"][0]["finish_reason"] = "length"
-    body["usage"]["completion_tokens_details"] = {"reasoning_tokens": 28}
-    other = chat_whole(Reply(text=PLAN, reasoning=COT))["choices"][0]
-    body["choices"] += [{**other, "index": 1}] * (choices - 1)
-    recorded = asked(rollout([json_response(body)]), {"n": choices, "tools": []})
-    assert ("reasoning.missing.truncated" in findings(recorded)) == (choices == 1)
+    (first,) = chat_whole(Reply(text="", reasoning=""))["choices"]
+    (other,) = chat_whole(PLANNED)["choices"]
+    made = [first | {"finish_reason": "length"}, *[other | {"index": 1}] * (choices - 1)]
+    details = {"usage.completion_tokens_details": {"reasoning_tokens": 28}}
+    members = {"choices": made} | details
+    return chat(members, Reply(text="", reasoning=""), {"n": choices, "tools": []})
+
+
+PROMPT, PLANNED = PROMPT_TOKENS, Reply(text=PLAN, reasoning=COT)
+CALL = {"type": "function", "function": {"name": "add_note", "parameters": {}}}
+LETTERS = ("caf", "\u00e9", ".", " Yes")
+ROWS: tuple[Judged, ...] = (
+    (lambda: cut("We should", PLAN, 24, 24), "limits.prefix"),
+    (lambda: cut("We should", PLAN, 24, 23), ""),
+    (lambda: cut("We should", None, 24, 24), ""),
+    (lambda: cut(COT, PLAN, healthy(COT, PLAN)), ""),
+    (lambda: cut(COT, PLAN, tokens(COT) + 3), "usage.output.unexplained"),
+    (lambda: cut(COT, None, 900, **SCHEMA), "reply.lost"),
+    (lambda: cut(COT, None, tokens(COT) + 40, **SCHEMA), ""),
+    (lambda: cut(COT, None, 900, tools=[CALL]), ""),
+    # A model may spell a run of characters one by one.
+    *(
+        (
+            lambda run=run, more=more: cut(
+                COT + run,
+                None,
+                tokens(COT) + len(run) + more,
+                None if more else tokens(COT),
+            ),
+            found,
+        )
+        for run in (" " * 256, "\t" * 250, "-" * 256, "\n \n" * 90)
+        for more, found in ((0, ""), (200, "reply.lost"))
+    ),
+    # Further tokens are those of an answer that was begun: a schema that ends at once.
+    (lambda: _ended(0), "reply.empty"),
+    (lambda: _ended(4), "answer.json reply.empty"),
+    *(
+        (
+            lambda cot=cot, text=text, prompt=prompt: cut(
+                cot, text, 900, 700, messages=[{"role": "user", "content": prompt}]
+            ),
+            found,
+        )
+        for cot, text, prompt, found in (
+            (BANGS, None, "Plan a visit.", "text.one_token"),
+            (f"We list {BANGS}", None, "Plan a visit.", "text.one_token"),
+            (COT, f"The ferry {BANGS}", "Plan a visit.", "text.one_token"),
+            (COT, "0" + " 0" * 400, "Plan a visit.", "text.one_token"),
+            (COT, "| --- |" + "-" * 900, "Plan a visit.", "text.runaway"),
+            (COT, "Take the ferry. " * 60, "Plan a visit.", "text.runaway"),
+            (COT, "0.1" + "0" * 900, "Divide 1 by 10.", "text.runaway"),
+            (COT, BANGS, "Write 600 exclamation marks.", "text.runaway"),
+            (COT, "A" * 900, "Write the letter A forever.", "text.runaway"),
+            (COT, "What a day!!!", "Plan a visit.", ""),
+        )
+    ),
+    *(
+        (lambda others=others: listed(*others, texts=LETTERS), found)
+        for others, found in (
+            ([["", ""]] * 4, "logprobs.empty"),
+            ([["", "b"]] * 4, ""),
+            ([["a", "b"], ["a", "b"], ["a", "b"], ["", ""]], ""),
+            ([["a", "b"], ["a", "b"], ["", ""], ["a", "b"]], ""),
+        )
+    ),
+    *(
+        (lambda error=error: _refused(error), "request.refused request.refused.foreign")
+        for error in (
+            {"param": "guided_json"},
+            {"message": "Unsupported parameter: 'guided_json'."},
+            {"message": "Unrecognized request argument supplied: output_schema"},
+            {"message": "got an unexpected keyword argument 'grammar'"},
+            {"param": "id_of_response"},
+        )
+    ),
+    *(
+        (lambda error=error: _refused(error), found)
+        for error, found in (
+            ({"param": "response_format"}, "request.refused"),
+            ({"param": "response_format.json_schema.schema"}, "request.refused"),
+            ({"param": "text.format"}, "request.refused"),
+            (
+                {"param": "response_id", "message": "Response 'resp_1' not found."},
+                "request.refused",
+            ),
+            ({"param": "tools"}, "request.refused"),
+            ({"param": "max_output_tokens"}, "request.refused"),
+            (
+                {"param": "top_k", "message": "Missing required parameter: 'top_k'"},
+                "request.refused",
+            ),
+            ({"param": "input_tokens", "message": "The maximum context length is 8192."}, ""),
+            ({"message": "Unsupported field value in the request."}, "request.refused"),
+            ({"param": None, "message": "JSON schemas are not supported."}, "request.refused"),
+        )
+    ),
+    *(
+        (
+            lambda status=status, streaming=streaming, ended=ended: _incomplete(
+                status, streaming=streaming, ended=ended
+            ),
+            found,
+        )
+        for streaming in (False, True)
+        for status, ended, found in (
+            ("completed", False, "responses.status.cut"),
+            ("completed", True, ""),
+            ("incomplete", False, ""),
+            ("incomplete", True, ""),
+        )
+    ),
+    (lambda: _without_cot(1), "reasoning.missing.truncated usage.sum"),
+    (lambda: _without_cot(2), "usage.sum"),
+)
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_nothing_else_is_found_in_a_truncated_reply(row: Judged) -> None:
+    recording, expected = row
+    assert told(recording(), expected) == {*expected.split()}

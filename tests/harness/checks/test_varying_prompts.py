@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import pytest
 from healthy import rollout
-from mutations import asked
 from replies import Reply
+from written import asked
 
 from harness.api.parsed_rollout import parse_rollout
 from harness.records.scores import Score

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from defects import ANSWER, CALL
 from healthy import response, rollout
+from judged_replies import CALL
+from judged_replies import LONG as ANSWER
 from recordings import WRITERS, har, json_lines, text_of
 from replies import Reply, chat_whole, responses_whole
 

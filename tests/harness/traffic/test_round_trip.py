@@ -5,14 +5,16 @@ from pathlib import Path
 
 import pytest
 from background import in_background
-from defects import ALLOWED, ANSWER, DEFECTS
 from healthy import provider_of, rollout
+from judged_replies import ANSWER, BY_FAULT, CALL
 from mock_provider import MockProvider
 from recordings import WRITERS, Writer
 from replies import MODEL, Reply
+from written import faulty
 
 from gpt_oss_verify.app import run
 from harness.api.parsed_rollout import parse_rollout
+from harness.records.conditions import BOTH_APIS
 from harness.records.rollouts import Rollout
 from harness.records.scores import Score
 from harness.rules.measured import measured_score
@@ -21,19 +23,14 @@ from harness.run.run_log import read_rollouts
 from harness.tasks.recorded import ImportedTraffic, not_judged, traffic_info
 from harness.traffic.conversations import read_traffic
 
-HEALTHY = [
-    rollout([ANSWER], api=api, streaming=streaming)
-    for api in ("chat", "responses")
-    for streaming in (False, True)
-]
-# Lines of JSON are recognized by their first event, which is not a ping.
-VARIATIONS = [recording for name, recording in ALLOWED if name != "pings between events"]
-RECORDINGS = [*(defect.recording for defect in DEFECTS), *VARIATIONS]
 RECORDED = [
-    each
-    for each in (*HEALTHY, *(recording() for recording in RECORDINGS))
-    if len(each.exchanges) == 1 and each.exchanges[0].failure is None
-]
+    *(rollout([reply], api=api, streaming=streaming)
+      for reply in (ANSWER, CALL) for api in BOTH_APIS for streaming in (False, True)),
+    *{found: faulty(kind({}, reply), fault)
+      for (kind, reply), faults in BY_FAULT.items() for fault, found in faults.items()
+      if fault != "plain-text"}.values(),  # a recorded stream is known by its content
+]  # fmt: skip
+"""Healthy replies, and of those with a fault one for each set of findings."""
 
 ANSWERED = {"outcome": "answered"}
 

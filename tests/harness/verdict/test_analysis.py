@@ -2,8 +2,8 @@
 
 import json
 
-import mutations
 import pytest
+import written
 from analyses import analysis_of, planned
 from healthy import SUITE, correct, exchange, json_response, rollout, stream_response
 from replies import Reply, chat_blocks, chat_chunks, chat_whole
@@ -37,7 +37,7 @@ def attempts(passed, *, tries=4, skip=0):
 def asking(case, made):
     """The rollout as one at a case, with a conversation of its own."""
     turns = [{"role": "user", "content": case.id}]
-    return mutations.asked(made, {"messages": turns}).model_copy(update={"sample": case.id})
+    return written.asked(made, {"messages": turns}).model_copy(update={"sample": case.id})
 
 
 def test_a_group_has_the_figures_of_its_attempts():
@@ -155,7 +155,7 @@ def test_a_check_with_few_enough_findings_passes_with_a_reason():
 
 
 def test_declared_limitations_neither_fail_nor_pass():
-    ignored = mutations.chat(mutations.nothing, Reply(text="No."), {"tool_choice": "required"})
+    ignored = written.chat({}, Reply(text="No."), {"tool_choice": "required"})
     ignored = ignored.model_copy(update={"sample": CASES[0].id})
     assert results(analysis_of([ignored], CHAT))["calls.choice"].status == "failed"
     provider = CHAT.info.provider.model_copy(update={"limitations": ("tool_choice",)})
