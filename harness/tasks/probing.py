@@ -114,9 +114,13 @@ class ProbeTask(Task):
         return replace(settings, extra_body=rest | fewer)
 
     def write_files(self, folder: Path) -> None:
-        """Keep the golden file, if the group has one. Raises RunLogError."""
-        if self.info.files and self._options.golden is not None:
-            write_text(folder / GOLDEN_FILE, serialized(self._options.golden))
+        """Keep the golden file, if the group has one. Raises RunLogError.
+
+        A resumed run has it, perhaps as an older version spelled it, with the hash of that text.
+        """
+        golden = self._options.golden
+        if self.info.files and golden is not None and not (folder / GOLDEN_FILE).exists():
+            write_text(folder / GOLDEN_FILE, serialized(golden))
 
     def attempts(self, number: int) -> Iterator[Attempt]:
         """Yield the `number`-th repetition of every request that has that many."""

@@ -211,7 +211,7 @@ def with_fault(recorded: Exchange, fault: str, number: int | None = None) -> Exc
     A fault with a rate is that of request `number`, which by default follows from the reply.
     """
     before, path = recorded.response, recorded.request.url.rpartition("/v1/")[2]
-    if before is None or path not in _APIS:
+    if before is None or recorded.request.over_websocket or path not in _APIS:
         return recorded
     request = ClientRequest(_APIS[path], recorded.request.body or {}, "gpt-oss-small", gzip=True)
     reply = reply_of(before)
@@ -221,7 +221,8 @@ def with_fault(recorded: Exchange, fault: str, number: int | None = None) -> Exc
         answer = httpx.Response(made.status, headers=made.headers, content=made.body)
     except httpx.DecodingError as error:
         failure = TransportFailure(kind="protocol", message=str(error))
-        return recorded.model_copy(update={"response": None, "failure": failure})
+        begun = Response(status=made.status, headers=dict(made.headers), body="")
+        return recorded.model_copy(update={"response": begun, "failure": failure})
     response = _response(before, answer)
     return recorded if response == before else recorded.model_copy(update={"response": response})
 

@@ -135,7 +135,7 @@ def _interrupted(row: Row) -> Iterator[Entry]:
     for place, text in _texts(row):
         again = text.find(text[:LONG_TEXT], LONG_TEXT)
         before, _, sentence = text[: max(again, 0)].rstrip().rpartition("\n")
-        if before.rstrip()[-1:].isalnum() and len(sentence) >= LONG_TEXT:
+        if before.rstrip()[-1:].isalnum() and len(sentence.strip()) >= LONG_TEXT:
             wanted = "a text without it"
             yield Entry(What.INTERRUPTED, place, "structure", wanted, text, repr(sentence))
 

@@ -158,7 +158,7 @@ def _unlike(groups: Sequence[Sequence[Row]], counting: Counting) -> Judged:
             broken = sure is None and not row.calls and entry.what is What.BROKEN_OFF
             alike: Hashable = entry.what if broken else None
             if sure is False and not proof:
-                alike = "by few tokens"
+                alike = entry.kind
             fewest = ALIKE if broken else SEVERAL
             claims.append(Claim(row, entry, proof, alike, row.request, fewest))
     yield from convicted(claims)

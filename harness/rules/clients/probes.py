@@ -135,7 +135,8 @@ def _severe(variant: Variant, problem: Problem) -> Problem:
 
 def _refused(variant: Variant, problem: Problem) -> Problem:
     """Return the problem of a refusal: information if it names what the client must leave out."""
-    if variant.named is not None and variant.named in problem.got:
+    response = problem.exchange.recorded.response
+    if variant.named is not None and response and variant.named in response.text:
         message = f"The provider refuses the form {variant.name!r} of requests, and names it."
         return replace(problem, message=message, severity="info")
     return replace(problem, severity=variant.refusal or variant.severe)

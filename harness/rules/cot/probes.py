@@ -16,7 +16,7 @@ from harness.api.ledger import has_lost_cot, ledger
 from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
 from harness.records.conditions import MODES
 from harness.rules.evidence.offers import WEATHER
-from harness.rules.evidence.refusals import first_replies, outcome, refused
+from harness.rules.evidence.refusals import first_replies, is_of_upstream, outcome, refused
 from harness.rules.evidence.rendering import Prompt, differences
 from harness.rules.habits import NO_COT, Habit
 from harness.rules.missing import NotVerifiableError, required
@@ -160,7 +160,11 @@ def _accepted(rollouts: Iterable[ParsedRollout], plain: Sequence[ParsedRollout] 
     """
     calls_fail = bool(plain) and not any(each.exchanges[-1].good_status for each in plain)
     last = [rollout.exchanges[-1] for rollout in rollouts]
-    judged = [e for e in last if e.good_status or not (calls_fail and e.request.functions)]
+    judged = [
+        e
+        for e in last
+        if e.good_status or not ((calls_fail and e.request.functions) or is_of_upstream(e))
+    ]
     if not judged:
         raise NotVerifiableError("plain_request_fails", request=_CALLED)
     for exchange in judged:

@@ -70,6 +70,15 @@ def declined(rollout: ParsedRollout) -> bool:
     return _is_refusal(last) and foreign_reason(last) is None
 
 
+def is_of_upstream(exchange: ParsedExchange) -> bool:
+    """Whether a status of the client has the words of a failure behind the server.
+
+    It says nothing about what the request asks for; `request.failed` reports it.
+    """
+    response = exchange.recorded.response
+    return bool(response and response.status in _REFUSED and meaning(response) == "server_error")
+
+
 def _is_refusal(exchange: ParsedExchange) -> bool:
     response = exchange.recorded.response
     return response is not None and meaning(response) == "refusal"
@@ -189,13 +198,15 @@ def failure(rollout: ParsedRollout, feature: str) -> TrialResult:
     """Return the problem of a rollout without a final readable reply; None if it has one.
 
     `feature` is what was requested, as the object of a sentence. Raises NotVerifiableError if the
-    response is damaged.
+    response is damaged, or is not about the request.
     """
     last = rollout.exchanges[-1]
     if last.reply is not None:
         return None
     if is_damaged(last):
         raise NotVerifiableError("unreadable_with", feature=feature, got=str(last.unreadable))
+    if is_of_upstream(last):
+        raise NotVerifiableError("fails_on_feature", feature=feature, got=outcome(last))
     alone = ", also if it is sent alone" if rollout.rollout.alone else ""
     return Problem(last, f"The provider fails on {feature}{alone}.", "a reply", outcome(last))
 

@@ -40,7 +40,16 @@ def _listed(parsed: ParsedRollout) -> Iterator[_Listed]:
             yield _Listed(exchange, reply, entries)
 
 
-@family.check("logprobs.values", _listed, needs="logprobs")
+@family.check(
+    "logprobs.values",
+    _listed,
+    lambda listed: all(  # Otherwise a rule of the schema names the missing member.
+        "logprob" in token
+        for entry in listed.entries
+        for token in (entry, *objects(entry.get("top_logprobs")))
+    ),
+    needs="logprobs",
+)
 def _values(listed: _Listed) -> Iterator[Problem]:
     """Logprobs are at most 0, and the logprob of a token agrees with its alternatives.
 

@@ -70,10 +70,13 @@ def _cached(examined: Sequence[Score]) -> Iterator[Difference]:
         most = max(score.traits.first_input or 0 for score in group)
         for score in group:
             count = score.traits.first_input or 0
-            if count < most and (most - count) % _LEAST_BLOCK == 0:
+            if count < most:
                 fewer[score.record] = most, count
-    if len({most - count for most, count in fewer.values()}) < SEVERAL:
-        fewer = {}  # One multiple of a block may be another prompt.
+    if (
+        len(missing := {most - count for most, count in fewer.values()}) < SEVERAL
+        or gcd(*missing) % _LEAST_BLOCK
+    ):
+        fewer = {}  # One multiple of a block may be another prompt; other numbers are no blocks.
     for score in examined:
         count, least = score.traits.first_input or 0, score.traits.least_input
         most, _ = fewer.get(score.record, (least, count))

@@ -8,16 +8,20 @@ from corpus import damaged, healthy
 
 
 def test_nothing_in_the_healthy_run_is_accused() -> None:
-    """No error, no warning, and no cause."""
-    judgement = healthy().judged()
-    assert judgement.causes == ()
-    assert judgement.rules() == frozenset()
+    """No error, no warning, and no cause; nearly all requests of today are in it.
+
+    If not, `--resume` of the unpacked run, without those that `healthy` leaves out, adds them.
+    """
+    run = healthy()
+    judgement = run.judged()
+    assert (judgement.causes, judgement.rules()) == ((), frozenset())
+    assert len(run.rollouts) >= 0.97 * sum(task.info.planned for task in run.tasks)
 
 
 def test_a_fault_changes_the_replies_that_it_affects_and_no_others() -> None:
     """The missing `[DONE]` accuses every Chat stream, and nothing else."""
-    # A stream that the client leaves has no end.
-    kept = tuple(one for one in healthy().rollouts if one.task != "leaving")
+    # A stream that the client leaves has no end; no check judges one that may be refused.
+    kept = tuple(one for one in healthy().rollouts if one.task not in ("leaving", "options"))
     run = replace(healthy(), rollouts=kept)
     rollouts = damaged(run.rollouts, "done-missing")
     changed = {new.id for new, old in zip(rollouts, run.rollouts, strict=True) if new is not old}
