@@ -36,6 +36,10 @@ def mine(tmp_path):
     return path
 
 
+def at(mock):
+    return ["eval", "--base-url", mock.base_url, "--model", "gpt-oss-20b", "--api", "chat"]
+
+
 def test_the_file_names_the_eval():
     assert own_name("some/my questions.jsonl") == "my-questions"
     assert own_name("hf:owner/name@main") == "name"
@@ -117,8 +121,7 @@ def test_a_file_with_the_name_of_an_eval_and_a_missing_file_are_refused(tmp_path
     ],
 )
 def test_two_evals_of_one_name_are_refused_in_the_plan(evals, both, mock, tmp_path, capsys):
-    place = ["--base-url", mock.base_url, "--model", "gpt-oss-20b", "--api", "chat"]
-    assert run(["eval", *place, "--eval", evals, "--out", str(tmp_path / "runs")]) == 2
+    assert run([*at(mock), "--eval", evals, "--out", str(tmp_path / "runs")]) == 2
     said = capsys.readouterr().err
     assert both in said
     assert said.count("\n") == 1
@@ -126,8 +129,7 @@ def test_two_evals_of_one_name_are_refused_in_the_plan(evals, both, mock, tmp_pa
 
 
 def test_a_run_whose_judging_fails_can_be_judged_again(mine, mock, tmp_path, monkeypatch, capsys):
-    place = ["--base-url", mock.base_url, "--model", "gpt-oss-20b", "--api", "chat"]
-    asked = ["eval", *place, "--eval", str(mine), "--out", str(tmp_path / "runs"), "-k", "1"]
+    asked = [*at(mock), "--eval", str(mine), "--out", str(tmp_path / "runs"), "-k", "1"]
 
     def bug(*_: object) -> None:
         raise KeyError("a bug")
@@ -141,8 +143,7 @@ def test_a_run_whose_judging_fails_can_be_judged_again(mine, mock, tmp_path, mon
 
 
 def test_the_dry_run_states_the_token_limit_of_each_eval(mine, mock, capsys):
-    place = ["--base-url", mock.base_url, "--model", "gpt-oss-20b", "--api", "chat", "--dry-run"]
-    asked = ["eval", *place, "--eval", f"{mine},basic"]
+    asked = [*at(mock), "--dry-run", "--eval", f"{mine},basic"]
     assert run(asked) == 0
     said = "most tokens of a reply: 32,768 (my-questions), 131,072 (basic); --max-tokens changes it"
     assert said in capsys.readouterr().out
@@ -163,8 +164,7 @@ def test_with_shuffled_choices_the_expected_and_the_given_answer_are_texts(mine,
 
     mine.write_text(json.dumps({"question": "Gas?", "answer": "argon", "choices": CHOICES}))
     with in_background(MockProvider(always=handle)) as provider:
-        place = ["--base-url", provider.base_url, "--model", "gpt-oss-20b", "--api", "chat"]
-        asked = ["eval", *place, "--eval", str(mine), "--out", str(tmp_path / "runs"), "-k", "8"]
+        asked = [*at(provider), "--eval", str(mine), "--out", str(tmp_path / "runs"), "-k", "8"]
         assert run(asked) == 0
     (folder,) = (tmp_path / "runs").iterdir()
     scores = [json.loads(line) for line in (folder / "scores.jsonl").read_text().splitlines()]
@@ -180,10 +180,9 @@ def test_with_shuffled_choices_the_expected_and_the_given_answer_are_texts(mine,
 
 
 def test_ten_questions_run_resume_and_become_a_baseline(mine, mock, tmp_path, capsys):
-    place = ["--base-url", mock.base_url, "--model", "gpt-oss-20b", "--api", "chat"]
     rows = [{"question": f"What is {n} + 1?", "answer": n + 1} for n in range(10)]
     mine.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
-    asked = ["eval", *place, "--eval", str(mine), "--out", str(tmp_path / "runs")]
+    asked = [*at(mock), "--eval", str(mine), "--out", str(tmp_path / "runs")]
     assert run([*asked, "-k", "2"]) == 0
     (folder,) = (tmp_path / "runs").iterdir()
     info = json.loads((folder / "run.json").read_text())
@@ -207,8 +206,9 @@ def test_the_rows_of_a_run_are_read_back(mine, tmp_path):
 def test_a_dry_run_does_not_need_the_key_of_the_grader(mock, monkeypatch, capsys):
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    place = ["--base-url", mock.base_url, "--model", "gpt-oss-20b", "--api", "chat", "--dry-run"]
-    assert run(["eval", *place, "--eval", "basic,healthbench"]) == 2  # the data are on the hub
+    assert (
+        run([*at(mock), "--dry-run", "--eval", "basic,healthbench"]) == 2
+    )  # the data are on the hub
     assert "OPENAI_API_KEY" not in capsys.readouterr().err
 
 
@@ -342,9 +342,8 @@ def test_a_text_without_an_answer_is_shown_as_what_was_got(mine, mock, tmp_path)
         write_json(writer, whole(Reply(text=text), chat=request.is_chat))
 
     mock.always = handle
-    place = ["--base-url", mock.base_url, "--model", "gpt-oss-20b", "--api", "chat"]
     out = ["--out", str(tmp_path / "runs")]
-    assert run(["eval", *place, "--eval", str(mine), "-k", "1", *out]) == 0
+    assert run([*at(mock), "--eval", str(mine), "-k", "1", *out]) == 0
     (report,) = tmp_path.glob("runs/*/report.md")
     written = report.read_text()
     assert "nothing arrived" not in written
@@ -387,8 +386,7 @@ def test_own_questions_without_a_baseline_are_scored_and_a_gate_has_their_margin
 ):
     gate = tmp_path / "gate.yaml"
     gate.write_text(f"margins: {{{mine.name!r}: 12, aime25: 3}}\n")
-    place = ["--base-url", mock.base_url, "--model", "gpt-oss-20b", "--api", "chat"]
-    asked = ["eval", *place, "--eval", str(mine), "--out", str(tmp_path / "runs")]
+    asked = [*at(mock), "--eval", str(mine), "--out", str(tmp_path / "runs")]
     assert run([*asked, "--gate", str(gate)]) == 0
     assert "SCORED" in capsys.readouterr().out
     (folder,) = (tmp_path / "runs").iterdir()

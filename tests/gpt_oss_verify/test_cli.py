@@ -49,6 +49,13 @@ def only_run(tmp_path):
     return folder
 
 
+@pytest.fixture
+def folder(mock, tmp_path):
+    """The folder of a complete run."""
+    run(at(mock))
+    return only_run(tmp_path)
+
+
 def rollouts(folder):
     return (folder / "rollouts.jsonl").read_text().splitlines(keepends=True)
 
@@ -285,9 +292,7 @@ def test_debug_shows_the_requests_before_the_run(mock, monkeypatch, capsys):
     assert "sk-wrong-and-secret" not in said
 
 
-def test_an_unfinished_run_is_inconclusive(mock, tmp_path, capsys):
-    run(at(mock))
-    folder = only_run(tmp_path)
+def test_an_unfinished_run_is_inconclusive(folder, capsys):
     keep_first(folder, 5)
     capsys.readouterr()
     assert run(["recheck", str(folder)]) == 4
@@ -414,9 +419,7 @@ def test_help_and_version(capsys):
 # --- Resuming
 
 
-def test_resume_requests_only_missing_attempts(mock, tmp_path, capsys):
-    run(at(mock))
-    folder = only_run(tmp_path)
+def test_resume_requests_only_missing_attempts(folder, mock, capsys):
     whole = sorted(json.loads(line)["id"] for line in rollouts(folder))
     keep_first(folder, 13)
     with (folder / "rollouts.jsonl").open("a") as log:
@@ -495,9 +498,7 @@ def test_resume_takes_the_key_and_limits_of_its_entry_for_another_model(
     assert {post.body["model"] for post in mock.posts} == {MODEL}
 
 
-def test_a_finished_run_is_resumed_only_with_what_it_had(mock, tmp_path, capsys):
-    run(at(mock))
-    folder = only_run(tmp_path)
+def test_a_finished_run_is_resumed_only_with_what_it_had(folder, mock, capsys):
     mock.received.clear()
     assert run(["--resume", str(folder), "--json"]) == 0
     assert mock.received == []
@@ -625,18 +626,14 @@ def test_recheck_keeps_the_thresholds_of_the_run_unless_given_others(mock, tmp_p
     assert run(["recheck", folder, "--min-pass-hat-k", "0.6", "--json"]) == 1
 
 
-def test_recheck_reports_a_damaged_line(mock, tmp_path, capsys):
-    run(at(mock))
-    folder = only_run(tmp_path)
+def test_recheck_reports_a_damaged_line(folder, capsys):
     lines = rollouts(folder)
     (folder / "rollouts.jsonl").write_text("".join([lines[0], "{}\n", *lines[2:]]))
     assert run(["recheck", str(folder)]) == 2
     assert "line 2 is damaged" in capsys.readouterr().err
 
 
-def test_recheck_needs_no_network_and_writes_the_same_reports_again(mock, tmp_path, monkeypatch):
-    run(at(mock))
-    folder = only_run(tmp_path)
+def test_recheck_needs_no_network_and_writes_the_same_reports_again(folder, mock, monkeypatch):
     names = ["report.html", "report.md", "junit.xml", "analysis.json"]
     first = {name: (folder / name).read_text() for name in names}
     for name in names:

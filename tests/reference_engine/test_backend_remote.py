@@ -177,6 +177,16 @@ async def upstream(request):
         yield served, await opened(request.param, url)
 
 
+@pytest.fixture
+def server(upstream):
+    return upstream[0]
+
+
+@pytest.fixture
+def engine(upstream):
+    return upstream[1]
+
+
 async def opened(name: str, url: str, **more):
     settings = BackendSettings(name=name, url=url + "/v1", timeout=0.5, **more)
     return await asyncio.to_thread(open_engine, ServeSettings(backend=settings))
@@ -187,8 +197,7 @@ def seed_of(body: dict) -> int:
 
 
 @pytest.mark.parametrize("seed", [-1, 2**32 - 1, 2**63])
-async def test_requests_without_a_seed_get_a_random_one_in_range(upstream, seed):
-    server, engine = upstream
+async def test_requests_without_a_seed_get_a_random_one_in_range(server, engine, seed):
     async for _ in engine.generate(PROMPT, replace(PARAMS, seed=seed)):
         pass
     [body] = server.bodies
@@ -196,8 +205,7 @@ async def test_requests_without_a_seed_get_a_random_one_in_range(upstream, seed)
 
 
 @pytest.mark.parametrize("top_k", [0, 20])
-async def test_the_limits_of_sampling_are_passed_on(upstream, top_k):
-    server, engine = upstream
+async def test_the_limits_of_sampling_are_passed_on(server, engine, top_k):
     async for _ in engine.generate(PROMPT, replace(PARAMS, top_p=0.9, top_k=top_k)):
         pass
     [body] = server.bodies
@@ -207,8 +215,7 @@ async def test_the_limits_of_sampling_are_passed_on(upstream, top_k):
         assert body["samplers"] == ["temperature", "top_k", "top_p"]
 
 
-async def test_tokens_are_returned_as_the_model_wrote_them(upstream):
-    server, engine = upstream
+async def test_tokens_are_returned_as_the_model_wrote_them(server, engine):
     tokens = [token async for token in engine.generate(PROMPT, PARAMS)]
     assert harmony_encoding().decode([token.id for token in tokens]) == ANSWER
     [body] = server.bodies
@@ -218,8 +225,7 @@ async def test_tokens_are_returned_as_the_model_wrote_them(upstream):
     assert engine.max_context == (8192 if server.name == "ollama" else 4096)
 
 
-async def test_log_probabilities_come_with_token_ids(upstream):
-    server, engine = upstream
+async def test_log_probabilities_come_with_token_ids(server, engine):
     params = SamplingParams(64, stop_token_ids=PARAMS.stop_token_ids, top_logprobs=2)
     if server.name == "ollama":
         with pytest.raises(BackendError, match="does not support logprobs") as caught:
@@ -231,8 +237,7 @@ async def test_log_probabilities_come_with_token_ids(upstream):
 
 
 @pytest.mark.parametrize("said", [ANSWER, CALL])
-async def test_both_apis_work_with_each_server(upstream, said):
-    server, engine = upstream
+async def test_both_apis_work_with_each_server(server, engine, said):
     server.said = said
     with running(engine) as url:
         async with openai.AsyncOpenAI(base_url=url, api_key="none", max_retries=0) as client:
@@ -268,8 +273,7 @@ TROUBLES = {
 
 
 @pytest.mark.parametrize("trouble", TROUBLES)
-async def test_errors_of_the_server_have_the_format_of_openai(upstream, trouble):
-    server, engine = upstream
+async def test_errors_of_the_server_have_the_format_of_openai(server, engine, trouble):
     server.trouble = trouble
     status, code = TROUBLES[trouble]
     asked = {"model": MODEL, "messages": [USER]}
@@ -288,8 +292,7 @@ async def test_errors_of_the_server_have_the_format_of_openai(upstream, trouble)
     assert "secret" not in streamed.text
 
 
-async def test_a_disconnected_client_ends_the_upstream_request(upstream):
-    server, engine = upstream
+async def test_a_disconnected_client_ends_the_upstream_request(server, engine):
     server.trouble = "silence"
     tokens = engine.generate(PROMPT, PARAMS)
     await anext(tokens)
@@ -298,16 +301,14 @@ async def test_a_disconnected_client_ends_the_upstream_request(upstream):
         await server.gone.wait()
 
 
-async def test_token_limit_and_context_are_enforced(upstream):
-    _, engine = upstream
+async def test_token_limit_and_context_are_enforced(engine):
     three = SamplingParams(3, stop_token_ids=PARAMS.stop_token_ids)
     assert len([token async for token in engine.generate(PROMPT, three)]) == 3
     with pytest.raises(ContextOverflowError):
         await anext(engine.generate([1] * engine.max_context, PARAMS))
 
 
-async def test_a_lost_connection_to_the_server_is_a_502(upstream):
-    server, engine = upstream
+async def test_a_lost_connection_to_the_server_is_a_502(server, engine):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     engine._settings = BackendSettings(name=server.name, url=f"http://127.0.0.1:{port}")

@@ -71,6 +71,11 @@ def opened(browser, page_file):
         yield lambda **options: open_page(page_file.as_uri(), **options)
 
 
+@pytest.fixture
+def page(opened):
+    return opened()
+
+
 @pytest.mark.parametrize(("width", "height"), [(1280, 800), (390, 800)])
 def test_cause_and_fix_are_on_the_first_screen(browser, tmp_path, width, height):
     found = analysis(
@@ -100,16 +105,14 @@ def test_cause_and_fix_are_on_the_first_screen(browser, tmp_path, width, height)
         assert tiles["y"] > fix["y"] or tiles["x"] > fix["x"] + fix["width"]
 
 
-def test_the_verdict_is_on_the_first_screen(opened):
-    page = opened()
+def test_the_verdict_is_on_the_first_screen(page):
     screenshot(page, "report-light")
     for text in ("FAIL", "Why", "What to do next"):
         box = page.locator("#verdict").get_by_text(text, exact=False).first.bounding_box()
         assert box["y"] + box["height"] < 900
 
 
-def test_checks_are_grouped_by_family_and_searchable(opened):
-    page = opened()
+def test_checks_are_grouped_by_family_and_searchable(page):
     shown = page.locator(".rule:visible")
     assert shown.count() == 0
     page.get_by_text("Chain of thought").click()
@@ -118,16 +121,14 @@ def test_checks_are_grouped_by_family_and_searchable(opened):
     assert shown.locator("code").all_inner_texts() == ["usage.present"]
 
 
-def test_a_check_with_findings_links_to_their_evidence(opened):
-    page = opened()
+def test_a_check_with_findings_links_to_their_evidence(page):
     page.locator("details.check > summary").click()
     page.get_by_text("Token counts").click()
     page.locator("#checks").get_by_role("link", name="usage.sum").click()
     expect(page.locator("#findings .why")).to_be_visible()
 
 
-def test_attempts_are_filtered_by_outcome_and_text(opened):
-    page = opened()
+def test_attempts_are_filtered_by_outcome_and_text(page):
     form = page.get_by_role("search", name="Filter samples")
     rows = page.locator(".map tbody tr:visible")
     assert rows.count() == 6
@@ -139,8 +140,7 @@ def test_attempts_are_filtered_by_outcome_and_text(opened):
     assert 0 < rows.count() < 6
 
 
-def test_a_transcript_opens_by_keyboard_and_gives_the_focus_back(opened):
-    page = opened()
+def test_a_transcript_opens_by_keyboard_and_gives_the_focus_back(page):
     page.locator("button.cell[tabindex='0']").focus()
     page.keyboard.press("ArrowRight")
     record = page.evaluate("document.activeElement.dataset.r")
@@ -160,8 +160,7 @@ def test_a_transcript_opens_by_keyboard_and_gives_the_focus_back(opened):
     assert page.evaluate("document.activeElement.dataset.r") == record
 
 
-def test_evidence_links_to_its_transcript_and_the_raw_exchange(opened):
-    page = opened()
+def test_evidence_links_to_its_transcript_and_the_raw_exchange(page):
     page.locator("details.worst summary").first.click()
     link = page.locator("details.worst a[data-r]:visible").first
     record = link.inner_text()
@@ -174,8 +173,7 @@ def test_evidence_links_to_its_transcript_and_the_raw_exchange(opened):
     expect(viewer, "the address of a transcript opens it").to_be_visible()
 
 
-def test_recorded_text_does_not_execute_as_code(opened):
-    page = opened()
+def test_recorded_text_does_not_execute_as_code(page):
     page.locator(f"button.cell[data-r='{SAMPLES[0]}/responses/streaming/1']").click()
     shown = page.locator(".item.final .text").first.inner_text()
     assert "<script>" in shown
@@ -215,8 +213,7 @@ def test_the_key_figures_leave_no_hole(opened, width):
     assert abs(edges[-1] - max(edges)) <= 1
 
 
-def test_print_has_the_checks_and_not_the_controls(opened):
-    page = opened()
+def test_print_has_the_checks_and_not_the_controls(page):
     page.emulate_media(media="print")
     expect(page.locator(".top")).not_to_be_visible()
     expect(page.locator("#checks")).to_be_visible()

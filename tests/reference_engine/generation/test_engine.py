@@ -29,6 +29,11 @@ def running(model: Transformer, **settings):
         yield engine
 
 
+@pytest.fixture(scope="module")
+def model():
+    return random_transformer(num_hidden_layers=2)
+
+
 async def collect(engine: Engine, prompt, params: SamplingParams) -> list[Token]:
     return [token async for token in engine.generate(prompt, params)]
 
@@ -96,8 +101,7 @@ async def test_a_seed_gives_the_same_tokens_alone_and_in_a_batch(dtype, experts)
     assert together == alone
 
 
-async def test_seeds_give_different_tokens_and_no_seed_is_random():
-    model = random_transformer(num_hidden_layers=2)
+async def test_seeds_give_different_tokens_and_no_seed_is_random(model):
     with running(model) as engine:
         seeds = [1, 2, None, None]
         wishes = [SamplingParams(max_tokens=12, seed=seed) for seed in seeds]
@@ -119,8 +123,7 @@ async def test_the_smallest_numbers_are_zero_in_the_engine():
     assert (torch.tensor([1e-39]) * 1).item() > 0
 
 
-async def test_a_stop_token_is_the_last_token():
-    model = random_transformer(num_hidden_layers=2)
+async def test_a_stop_token_is_the_last_token(model):
     with running(model) as engine:
         free = await collect(engine, [5], SamplingParams(max_tokens=9, seed=1))
         ids = [token.id for token in free]
@@ -131,8 +134,7 @@ async def test_a_stop_token_is_the_last_token():
         await settled(engine, (0, 0))
 
 
-async def test_requests_join_and_leave_while_others_run():
-    model = random_transformer(num_hidden_layers=2)
+async def test_requests_join_and_leave_while_others_run(model):
     with running(model, max_batch=2) as engine:
         async with aclosing(engine.generate([1], SamplingParams(max_tokens=4000))) as long:
             await anext(long)
@@ -142,8 +144,7 @@ async def test_requests_join_and_leave_while_others_run():
         await settled(engine, (0, 0))
 
 
-async def test_a_task_cancelled_in_the_queue_never_starts():
-    model = random_transformer(num_hidden_layers=2)
+async def test_a_task_cancelled_in_the_queue_never_starts(model):
     with running(model, max_batch=1) as engine:
         first = engine.generate([1], SamplingParams(max_tokens=8000))
         await anext(first)
@@ -156,8 +157,7 @@ async def test_a_task_cancelled_in_the_queue_never_starts():
         await settled(engine, (0, 0))
 
 
-async def test_a_full_queue_rejects_requests():
-    model = random_transformer(num_hidden_layers=2)
+async def test_a_full_queue_rejects_requests(model):
     with running(model, max_batch=1, max_queue=1) as engine:
         first = engine.generate([1], SamplingParams(max_tokens=8000))
         await anext(first)
@@ -169,8 +169,7 @@ async def test_a_full_queue_rejects_requests():
         await second
 
 
-async def test_disconnected_consumers_do_not_fill_the_queue():
-    model = random_transformer(num_hidden_layers=2)
+async def test_disconnected_consumers_do_not_fill_the_queue(model):
     with running(model, max_batch=1, max_queue=2) as engine:
         first = engine.generate([1], SamplingParams(max_tokens=8000))
         await anext(first)
@@ -185,8 +184,7 @@ async def test_disconnected_consumers_do_not_fill_the_queue():
         assert len(await waiting[0]) == len(await third) == 2
 
 
-async def test_the_context_bounds_prompt_and_continuation():
-    model = random_transformer(num_hidden_layers=2)
+async def test_the_context_bounds_prompt_and_continuation(model):
     with running(model, max_context=100) as engine:
         assert len(await collect(engine, tokens(90), SamplingParams(max_tokens=500))) == 10
         with pytest.raises(ContextOverflowError, match=r"100 tokens.*context of 100"):
@@ -199,8 +197,7 @@ async def test_invalid_prompts_are_rejected(prompt, words):
         await collect(engine, prompt, SamplingParams(max_tokens=1))
 
 
-async def test_closing_ends_all_waiting_requests():
-    model = random_transformer(num_hidden_layers=2)
+async def test_closing_ends_all_waiting_requests(model):
     with running(model, max_batch=1) as engine:
         wishes = SamplingParams(max_tokens=8000)
         tasks = [asyncio.create_task(collect(engine, [n], wishes)) for n in range(3)]
@@ -214,8 +211,7 @@ async def test_closing_ends_all_waiting_requests():
         assert len(await collect(engine, [1], SamplingParams(max_tokens=2))) == 2
 
 
-async def test_a_crash_fails_the_requests_but_not_the_engine(monkeypatch, caplog):
-    model = random_transformer(num_hidden_layers=2)
+async def test_a_crash_fails_the_requests_but_not_the_engine(model, monkeypatch, caplog):
     with running(model) as engine:
         with monkeypatch.context() as patch:
             patch.setattr(model.unembedding, "forward", lambda stream: 1 / 0)
@@ -246,9 +242,8 @@ async def test_after_an_error_of_the_gpu_the_engine_accepts_no_requests(monkeypa
     assert told == [True]
 
 
-async def test_any_error_ends_an_engine_whose_gpu_accepts_no_more_work(monkeypatch):
+async def test_any_error_ends_an_engine_whose_gpu_accepts_no_more_work(model, monkeypatch):
     """Triton reports an error of the GPU as a RuntimeError."""
-    model = random_transformer(num_hidden_layers=2)
 
     def fail(_: object) -> None:
         raise RuntimeError("Triton Error [CUDA]: an illegal memory access was encountered")
@@ -269,9 +264,8 @@ async def test_any_error_ends_an_engine_whose_gpu_accepts_no_more_work(monkeypat
 
 
 @pytest.mark.parametrize("top_p", [1.0, 0.5])
-async def test_non_finite_logits_fail_only_their_request(monkeypatch, caplog, top_p):
+async def test_non_finite_logits_fail_only_their_request(model, monkeypatch, caplog, top_p):
     """The pages of the failed request are not shared afterwards."""
-    model = random_transformer(num_hidden_layers=2)
     unembed, prompt = model.unembedding.forward, tokens(200)
     wishes = SamplingParams(max_tokens=5, seed=1, top_p=top_p)
 
@@ -293,8 +287,7 @@ async def test_non_finite_logits_fail_only_their_request(monkeypatch, caplog, to
         assert await collect(engine, [1, 2], wishes) == alone
 
 
-async def test_a_consumer_with_a_closed_loop_is_dropped():
-    model = random_transformer(num_hidden_layers=2)
+async def test_a_consumer_with_a_closed_loop_is_dropped(model):
     with running(model, max_batch=1) as engine:
 
         def abandon() -> None:
@@ -322,8 +315,7 @@ async def test_cached_prefixes_are_not_prefilled_again():
         assert await collect(fresh, [*shared, 2, 3], wishes) == again
 
 
-async def test_the_memory_bounds_the_context(caplog):
-    model = random_transformer(num_hidden_layers=2)
+async def test_the_memory_bounds_the_context(model, caplog):
     page = 2 * 64 * 2 * 16 * 4  # Keys and values of 64 tokens, 2 heads of 16 floats.
     with running(model, memory=Memory(5 * page)) as engine:
         assert engine.max_context == 3 * 64
@@ -335,9 +327,8 @@ async def test_the_memory_bounds_the_context(caplog):
         Engine(model, memory=Memory(1))
 
 
-async def test_requests_with_one_prompt_share_its_prefill():
+async def test_requests_with_one_prompt_share_its_prefill(model):
     """All start together: the first one prefills, and the others share its pages."""
-    model = random_transformer(num_hidden_layers=2)
     prompt = tokens(300)
     wishes = [SamplingParams(max_tokens=12, seed=seed, top_logprobs=1) for seed in range(16)]
     with running(model) as engine:
