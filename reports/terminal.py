@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from harness.api.fields import both_ends
 from harness.records.analysis import ClientResult
 from harness.records.figures import FINDINGS, Decision
 from harness.records.reasons import Reason
@@ -218,7 +219,7 @@ def _found(rules: Sequence[ShownRule], console: Console) -> Iterator[Lines]:
             lines += _wrapped(Text(visible(message)), console, 4)
         if len(messages) == len(rule.messages) == 1 and rule.result.examples:
             got = " ".join(rule.result.examples[0].evidence.shown.split())
-            lines += _wrapped(Text(f"Got: {visible(clipped(got, _MOST_QUOTED))}"), console, 4)
+            lines += _wrapped(Text(f"Got: {visible(both_ends(got, _MOST_QUOTED))}"), console, 4)
         said.update(messages)
         yield lines
 

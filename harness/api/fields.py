@@ -168,10 +168,11 @@ def read_usage(value: Mapping[str, Any], *, prompt: str, completion: str) -> Usa
     )
 
 
-def both_ends(text: str, most: int) -> str:
+def both_ends(text: str, most: int = 270) -> str:
     """Shorten a text to a third of `most` characters from its beginning and the rest from its end.
 
-    The first words of a long error are often where it occurred, and the last ones why.
+    By default, a report has room for it. The first words of a long error are often where it
+    occurred, and the last ones why.
     """
     first = most // 3
     return text if len(text) <= most else f"{text[:first]} … {text[first - most :]}"

@@ -7,7 +7,7 @@ from functools import partial
 from itertools import chain
 
 from harness.api import chat_grammar as grammar
-from harness.api.fields import failure_reason, json_object, nested, objects
+from harness.api.fields import both_ends, failure_reason, json_object, nested, objects
 from harness.api.items import Reply
 from harness.api.parsed_rollout import ParsedExchange
 from harness.api.sse import DONE
@@ -145,9 +145,13 @@ def _error_event(exchange: ParsedExchange) -> Iterator[Problem]:
         kind = event.type if event.type == "response.failed" else "an error event"
         if any("finish_reason" in choice for choice in objects(nested(event.data, "choices"))):
             kind = "an error in a choice"
-        message = f"The stream fails {where}, with {kind}."
-        got = failure_reason(event.data or {}) or event.text
-        yield Problem(exchange, message, "the rest of the reply", got, event=event.number)
+        yield Problem(
+            exchange,
+            f"The stream fails {where}, with {kind}.",
+            "the rest of the reply",
+            both_ends(failure_reason(event.data or {}) or event.text),
+            event=event.number,
+        )
 
 
 @family.check(
