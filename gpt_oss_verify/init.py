@@ -175,7 +175,7 @@ def _supported_apis(provider: Provider, models: list[str]) -> tuple[Api, ...]:
         say(f"{error}. The entry lists both APIs, which were not tested.")
         return ()
     for refusal in refusals:
-        say(refusal)
+        say(f"The entry lists only {', '.join(apis)}: {refusal}" if apis else refusal)
     if not apis:
         raise ProviderUnavailableError(
             f"{provider.base_url} supports neither API; check --base-url, or write the entry "

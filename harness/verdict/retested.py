@@ -70,7 +70,8 @@ def _finding(
         return made.model_copy(update={"status": "not verifiable", "now": "", "reason": reason})
     tolerated = RULES[rule.rule].tolerated
     if result.status in _FOUND or (tolerated and remains(failures, judged, tolerated)):
-        return made.model_copy(update={"status": "still there", "now": _share(result)})
+        now = made.now if failures else _share(result)  # perhaps under other conditions
+        return made.model_copy(update={"status": "still there", "now": now})
     if not excludes(rule.half, failures, judged):
         more = rule.enough if judged < rule.enough else 2 * judged
         made = made.model_copy(update={"enough": more})

@@ -240,7 +240,7 @@ def test_an_unsupported_api_is_left_out(
     mock.always = only_chat
     assert run(at(mock)) == 0
     assert load_providers()["mine"].apis == ("chat",)
-    assert "does not support" in capsys.readouterr().err
+    assert "lists only chat: provider mine does" in capsys.readouterr().err
 
 
 def test_a_provider_that_supports_neither_api_is_an_error(

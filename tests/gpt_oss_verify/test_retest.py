@@ -11,10 +11,13 @@ from background import in_background
 from healthy import SUITE, correct, polluted_name, provider_of
 from mock_provider import MockProvider
 from replies import MODEL
+from reporting import analysis, failed_rule
 
 from gpt_oss_verify.app import run
+from harness.records.runs import RetestedRule, RetestInfo
 from harness.run import run_folder
 from harness.transport.retry import RetryPolicy
+from harness.verdict.retested import findings
 
 POLLUTED = "calls.name.polluted"
 
@@ -92,6 +95,17 @@ def test_a_finding_that_remains_fails(
     assert f"gpt-oss-verify retest {before}" in capsys.readouterr().out
     assert run(["retest", str(before)]) == 1
     assert rows(retested(before))[POLLUTED]["status"] == "still there"
+
+
+def test_a_finding_that_remains_is_counted_under_its_conditions() -> None:
+    counts = {"chat · streaming": (3, 4), "chat · non-streaming": (0, 4)}
+    result = failed_rule("usage.sum", "failed").model_copy(update={"counts": counts})
+    before = RetestedRule(
+        rule="usage.sum", severity="error", failures=4, tries=4,
+        conditions=("chat · streaming",), half=0.4, enough=6,
+    )  # fmt: skip
+    (found,) = findings(RetestInfo(run="a", rules=(before,)), [result], (), analysis().verdict)
+    assert (found.status, found.before, found.now) == ("still there", "4 of 4", "3 of 4")
 
 
 def test_half_of_a_fix_fails(mock: MockProvider, before: Path) -> None:
