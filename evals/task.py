@@ -58,7 +58,6 @@ from harness.run.run_folder import write_text
 from harness.run.run_log import read_rollouts
 from harness.run.sampling import Observer
 from harness.statistics.copies import copies_sentence, said
-from harness.statistics.estimators import Scores
 from harness.statistics.mean_scores import mean_score
 from harness.tasks.task import Task
 from harness.text import refusal_phrase
@@ -329,7 +328,9 @@ class EvalTask(Task):
         """Return the mean score, its comparison with the baseline, and other figures."""
         own = self.eval_scores(condition, tally)
         rounds = own.rounds if self._settings.until_decided else 0
-        counted = self._counted(own, rounds)
+        # The score is the mean of the complete rounds, or of all attempts.
+        made = (own.filled(0.0, rounds) if rounds else own).scores.values()
+        counted = [scores for scores in made if scores] or [(0.0,)]
         samples, tries = len(self.question_ids), rounds or self.info.tries
         planned = samples * tries
         outcomes = Counter(tally.outcomes)
@@ -378,11 +379,6 @@ class EvalTask(Task):
             ),
             **tally.sums.members(),
         )
-
-    def _counted(self, own: EvalScores, rounds: int) -> Scores:
-        """Return the attempts over which the score is averaged: complete rounds, or all made."""
-        used = own.filled(0.0, rounds) if rounds else own
-        return [scores for scores in used.scores.values() if scores] or [(0.0,)]
 
 
 def _end_of(text: str) -> str:

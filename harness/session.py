@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Coroutine, Iterable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain, islice, zip_longest
@@ -132,32 +132,27 @@ class Session:
         sample of the results that are undecided. Raises the errors of `run`.
         """
         info = self.plan.info
-        with RunLog(self.folder) as log, self._counting(log):
-            if self.end is not None:
-                return
-            if info.settings.until_decided:
-                async for number in self._rounds(log):
-                    yield number
-                return
-            planned = planned_attempts(self.plan.tasks) if log.finished else ()
-            done = sum(attempt.id in log.finished for attempt in planned)
-            again = [e for e in self._alone() if e.id not in log.finished] if done else []
-            if done < info.planned or again:
-                async with self._ready() as provider:
-                    self.observer.begin(info.planned, done)
-                    async for number in self.attempts(provider, log):
+        with RunLog(self.folder) as log:
+            try:
+                if self.end is not None:
+                    return
+                if info.settings.until_decided:
+                    async for number in self._rounds(log):
                         yield number
+                    return
+                planned = planned_attempts(self.plan.tasks) if log.finished else ()
+                done = sum(attempt.id in log.finished for attempt in planned)
+                again = [e for e in self._alone() if e.id not in log.finished] if done else []
+                if done < info.planned or again:
+                    async with self._ready() as provider:
+                        self.observer.begin(info.planned, done)
+                        async for number in self.attempts(provider, log):
+                            yield number
+            finally:
+                self.made = log.count
         if self.end is None:
             await self.grade()
             self.end = None if self.plan.budget.stopped else "complete"
-
-    @contextmanager
-    def _counting(self, log: RunLog) -> Iterator[None]:
-        """Learn how many attempts the log has at the end of the block."""
-        try:
-            yield
-        finally:
-            self.made = log.count
 
     async def grade(self) -> None:
         """Grade the answers that have no grade yet, as far as the budget allows."""

@@ -77,23 +77,19 @@ class PublishedScores(Record):
     ) -> list[BaselineFigure]:
         """Return every score of a model with or without tools, on the scale 0 to 1."""
         return [
-            self._figure(row, row.scores[effort])
+            BaselineFigure(
+                source=row.source,
+                where=self.sources[row.source].where,
+                kind=self.sources[row.source].kind,
+                value=round(row.scores[effort] / 100, 6),
+                tries=row.tries,
+                hardware=row.hardware,
+                note=row.note,
+            )
             for row in self.rows
             if (row.benchmark, row.model, row.tools) == (benchmark, model, tools)
             and effort in row.scores
         ]
-
-    def _figure(self, row: PublishedRow, percent: float) -> BaselineFigure:
-        source = self.sources[row.source]
-        return BaselineFigure(
-            source=row.source,
-            where=source.where,
-            kind=source.kind,
-            value=round(percent / 100, 6),
-            tries=row.tries,
-            hardware=row.hardware,
-            note=row.note,
-        )
 
 
 @cache

@@ -110,9 +110,15 @@ def history(
     has no row of its own.
     """
     runs: dict[str, list[_Judged]] = defaultdict(list)
-    for judged in sorted(analyses, key=lambda judged: judged[1].run.started_at):
-        runs[judged[1].run.provider.name].append(judged)
-    points = {name: _points(logs) for name, logs in runs.items()}
+    for place, analysis in sorted(analyses, key=lambda judged: judged[1].run.started_at):
+        runs[analysis.run.provider.name].append((place, analysis))
+    points = {
+        name: [
+            _point(place, analysis, _changed([earlier.run for _, earlier in judged[: index + 1]]))
+            for index, (place, analysis) in enumerate(judged)
+        ]
+        for name, judged in runs.items()
+    }
     for log in logs:
         points[log[0].provider] = [*points.get(log[0].provider, ()), _of_log(log)]
     shown = {Path(place).name for place, _ in analyses}
@@ -145,14 +151,6 @@ def gaps(times: Sequence[str]) -> list[float | None]:
 def _without_answer(note: Unanswered) -> HistoryPoint:
     nothing = {"run": "", "place": "", "model": "", "tool_version": "", "decision": None}
     return HistoryPoint(started_at=note.at, complete=False, unanswered=note.why, **nothing)
-
-
-def _points(runs: Sequence[_Judged]) -> Sequence[HistoryPoint]:
-    infos = [analysis.run for _, analysis in runs]
-    return [
-        _point(place, analysis, _changed(infos[: index + 1]))
-        for index, (place, analysis) in enumerate(runs)
-    ]
 
 
 def _of_log(logs: Sequence[EvalLog]) -> HistoryPoint:

@@ -138,7 +138,9 @@ def _tries(
     scores = [_parts(sample, scorer) for sample in samples]
     usable = _usable(path, samples, scores, scorer)
     for sample, parts in zip(samples, scores, strict=True):
-        lost = (sample.error is not None or _failed(sample)) and not sample.output.completion
+        # nemo-evaluator, whose export has no errors, says here that a request failed.
+        category = nested(sample.metadata, "scoring_details", "error_category")
+        lost = (sample.error is not None or category is not None) and not sample.output.completion
         values = dict.fromkeys(usable, 0.0) if lost else {}
         for part in usable:
             if part in parts and not math.isnan(made := _number(parts[part])):
@@ -161,11 +163,6 @@ def _tries(
             target=target,
             stop="provider_error" if lost else STOPS.get(ends),
         )
-
-
-def _failed(sample: EvalSample) -> bool:
-    """Whether nemo-evaluator, whose export has no errors, says that a request failed."""
-    return nested(sample.metadata, "scoring_details", "error_category") is not None
 
 
 def _asked_for(sample: EvalSample, target: str) -> tuple[str, str]:

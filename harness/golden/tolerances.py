@@ -57,7 +57,9 @@ def _merged(golden: Golden, other: Golden, name: str, formats: Golden | None) ->
     }
     if formats is not None:
         for which in ("tolerance", "exact_tolerance"):
-            changes[which] = _at_least(changes[which], formats.exact_tolerance)
+            least = dict(formats.exact_tolerance)
+            values = {name: max(value, least[name]) for name, value in changes[which]}
+            changes[which] = Tolerance(**values)
     if golden.dated and other.dated:
         changes["dated"] = _merged(golden.dated, other.dated, name, formats and formats.dated)
     tolerant = golden.model_copy(update=changes)
@@ -67,10 +69,6 @@ def _merged(golden: Golden, other: Golden, name: str, formats: Golden | None) ->
         long = _merged(golden.long, other.long, name, formats and formats.long)
         return with_long(tolerant, long)
     return tolerant
-
-
-def _at_least(tolerance: Tolerance, least: Tolerance) -> Tolerance:
-    return Tolerance(**{name: max(value, getattr(least, name)) for name, value in tolerance})
 
 
 def _require_tolerated(golden: Golden, source: Golden, name: str) -> None:

@@ -126,11 +126,12 @@ class HealthyReplies:
         replies: list[tuple[Reply, ParsedRequest]] = []
         for exchange in rollout.exchanges:
             request = ParsedRequest(rollout.api, exchange.request.body or {})
+            asks_logprobs = request.body.get("logprobs") or request.body.get("top_logprobs")
             try:
                 reply = DIALECTS[rollout.api].read(exchange)
             except UnreadableReplyError:
                 return None
-            if reply.others or request.built_in or _asks_logprobs(request):
+            if reply.others or request.built_in or asks_logprobs:
                 return None
             replies.append((reply, request))
         return replies
@@ -163,11 +164,6 @@ def _prompt(attempt: Attempt) -> str:
     sample = attempt.sample
     names = [tool.name for tool in sample.tools]
     return f"{sample.turns} {sample.instructions} {names} {attempt.settings.reasoning_effort}"
-
-
-def _asks_logprobs(request: ParsedRequest) -> bool:
-    body = request.body
-    return bool(body.get("logprobs") or body.get("top_logprobs"))
 
 
 class _Model:

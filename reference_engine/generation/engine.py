@@ -163,7 +163,9 @@ class Engine:
                 _log.exception("A step of the engine failed.")
                 lost = isinstance(error, torch.AcceleratorError) or _is_lost(self._device)
                 if lost:
-                    self._refuse_requests()
+                    with self._wake:  # accept no request: a CUDA error lasts until the process ends
+                        self._open = False
+                    self.failed = True
                 self._fail_all(GenerationError(f"The model failed: {error}"))
                 if lost:
                     self.on_failure()
@@ -172,12 +174,6 @@ class Engine:
         with self._wake:
             waiting, self._waiting = list(self._waiting), deque()
         _deliver((request, closed) for request in waiting)
-
-    def _refuse_requests(self) -> None:
-        """Stop accepting requests: a CUDA error persists until the process ends."""
-        with self._wake:
-            self._open = False
-        self.failed = True
 
     def _wait_for_work(self) -> bool:
         with self._wake:

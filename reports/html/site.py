@@ -38,7 +38,15 @@ def render_site(site: Site, history: History) -> Mapping[str, str]:
         site=site,
         label="Providers",
         title="gpt-oss on inference providers",
-        heads=_heads(latest),
+        heads=[
+            "checks passed",
+            "probes passed",
+            "tool calls, %",
+            *(f"{name}, %" for name in _scores(latest)),
+            "first token, s",
+            "tokens/s",
+            "$/M tokens",
+        ],
         rows=[(run, list(_cells(run, latest))) for run in latest],
         verdict_name=verdict_name,
         date=moment,
@@ -85,13 +93,6 @@ def render_history(history: History, folder: Path, version: str) -> str:
 
 def _scores(runs: Sequence[SiteRun]) -> list[str]:
     return list(dict.fromkeys(scored.name for run in runs for scored in run.summary.evals))
-
-
-def _heads(runs: Sequence[SiteRun]) -> list[str]:
-    """Return the columns after provider and verdict."""
-    scores = [f"{name}, %" for name in _scores(runs)]
-    rules = ["checks passed", "probes passed"]
-    return [*rules, "tool calls, %", *scores, "first token, s", "tokens/s", "$/M tokens"]
 
 
 def _cells(run: SiteRun, runs: Sequence[SiteRun]) -> Iterator[Cell]:

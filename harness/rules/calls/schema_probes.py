@@ -9,7 +9,6 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from harness.api.items import Message, Tool
-from harness.records.conditions import Api
 from harness.rules.evidence.offers import STATUS, TOOLS, WEATHER
 from harness.rules.evidence.refusals import failure
 from harness.rules.probe import ProbeGroup, ProbeRequest, ProbeResponses, Trials
@@ -17,6 +16,10 @@ from harness.rules.rule import FUNCTION_CALLING
 
 _WEATHER = (Message("user", "What is the weather in Lisbon?"),)
 _MANY = 40
+_OTHERS = tuple(
+    Tool(f"archive_{number}", f"Read shelf {number} of the archive.", STATUS.parameters, "{}")
+    for number in range(_MANY - len(TOOLS))
+)
 
 
 @dataclass(frozen=True)
@@ -42,28 +45,21 @@ All but those without properties require a location.
 """
 
 
-def _many() -> tuple[Tool, ...]:
-    """Forty tools that include the six shipped ones, the weather tool last."""
-    others = [
-        Tool(f"archive_{number}", f"Read shelf {number} of the archive.", STATUS.parameters, "{}")
-        for number in range(_MANY - len(TOOLS))
-    ]
-    shipped = [tool for tool in TOOLS if tool is not WEATHER]
-    return (*others, *shipped, WEATHER)
-
-
-def _requests(api: Api) -> tuple[ProbeRequest, ...]:
-    return (
-        *(
-            ProbeRequest(name, _WEATHER, (definition.tool, STATUS))
-            for name, definition in DEFINITIONS.items()
-        ),
-        ProbeRequest("many tools", _WEATHER, _many()),
-    )
-
+_REQUESTS = (
+    *(
+        ProbeRequest(name, _WEATHER, (definition.tool, STATUS))
+        for name, definition in DEFINITIONS.items()
+    ),
+    ProbeRequest("many tools", _WEATHER, (*_OTHERS, *sorted(TOOLS, key=lambda t: t is WEATHER))),
+)
 
 GROUP = ProbeGroup(
-    "tools.schemas", _requests, FUNCTION_CALLING, suite="full", family="calls", component="tools"
+    "tools.schemas",
+    lambda _: _REQUESTS,
+    FUNCTION_CALLING,
+    suite="full",
+    family="calls",
+    component="tools",
 )
 
 

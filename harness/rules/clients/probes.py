@@ -6,7 +6,6 @@ have as many prompt tokens. The requests belong to the group of the family promp
 the plain ones.
 """
 
-from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 
@@ -59,7 +58,12 @@ def _problem(form: Form, variant: Variant, responses: ProbeResponses) -> Problem
     if not any(each.replies for each in responses.all(plain, mode=mode)):
         raise NotVerifiableError("plain_request_fails", request=plain)
     if variant.accept != SDK.accept and (problem := _unreadable(variant, rollout)):
-        if any(map(_is_unreadable, _others(variant, responses))):
+        if any(
+            _is_unreadable(other)
+            for sent, rollouts in responses.rollouts.items()
+            for other in rollouts
+            if sent != name
+        ):
             raise NotVerifiableError("unreadable_with", feature="others", got=problem.got)
         return _severe(variant, problem)
     problem = failure(rollout, f"the form {variant.name!r} of requests, which clients send")
@@ -102,13 +106,6 @@ def _right(
     _, plain = responses.prompt_tokens(variant.base, streaming=streaming)
     more = differences(PROMPTS[twin], PROMPTS[variant.base])
     return plain + min(more) if right <= plain and min(more, default=0) > 0 else right
-
-
-def _others(variant: Variant, responses: ProbeResponses) -> Iterator[ParsedRollout]:
-    """Yield the rollouts of the other requests, which say whether a failure is of all of them."""
-    for name, rollouts in responses.rollouts.items():
-        if name != variant.request:
-            yield from rollouts
 
 
 def _is_unreadable(rollout: ParsedRollout) -> bool:

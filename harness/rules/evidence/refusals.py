@@ -140,15 +140,14 @@ def _named_parameter(body: str) -> str | None:
 
 
 def _is_of_request(name: str, body: object) -> bool:
-    """Whether a request has a name, or a longer one: `previous_response_id` for `response_id`."""
-    ends = tuple(f"_{part}" for part in _parts(name))
-    return any(f"_{word}".endswith(ends) for word in _NAME.findall(json.dumps(body).lower()))
+    """Whether a request has a name, or a longer one: `previous_response_id` for `response_id`.
 
-
-def _parts(name: str) -> set[str]:
-    """Return the names in a path such as `tools[0].function`, and those with the same meaning."""
+    The name may be a path such as `tools[0].function`; some names have the same meaning.
+    """
     parts = set(_NAME.findall(name.lower()))
-    return parts.union(*(same for same in _SAME_NAMES if not parts.isdisjoint(same)))
+    alike = parts.union(*(same for same in _SAME_NAMES if not parts.isdisjoint(same)))
+    ends = tuple(f"_{part}" for part in alike)
+    return any(f"_{word}".endswith(ends) for word in _NAME.findall(json.dumps(body).lower()))
 
 
 def served(responses: ProbeResponses, name: str, feature: str) -> tuple[ParsedRollout, ...]:

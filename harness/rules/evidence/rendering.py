@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache, partial
-from itertools import product
+from itertools import chain, product
 from typing import Any, Literal
 
 import openai_harmony as oh
@@ -158,7 +158,8 @@ def added_text(longer: Prompt, shorter: Prompt) -> str:
 
 def tokens(prompt: Prompt, how: Rendering = _LIBRARY, date: str | None = None) -> list[int]:
     """Return the prompt up to where the model continues. Raises RenderError, VocabularyError."""
-    return [*_beginning(prompt, how, date), *_history(prompt, how), *encode("<|start|>assistant")]
+    messages = [_message(item, how) for item in _items(prompt, how.separator)]
+    return [*_beginning(prompt, how, date), *chain(*messages), *encode("<|start|>assistant")]
 
 
 def _beginning(prompt: Prompt, how: Rendering, date: str | None = None) -> Sequence[int]:
@@ -215,12 +216,6 @@ def _commented_once(text: str, tools: Iterable[harmony.FunctionTool]) -> str:
         lines = "\n// ".join(tool.description.split("\n"))
         text = text.replace(f"// {lines}\n", f"// {tool.description}\n")
     return text
-
-
-def _history(prompt: Prompt, how: Rendering) -> list[int]:
-    """Return the messages other than instructions."""
-    items = _items(prompt, how.separator)
-    return [token for item in items for token in _message(item, how)]
 
 
 def _items(prompt: Prompt, separator: str) -> Sequence[harmony.ConversationItem]:
@@ -287,18 +282,13 @@ def explanations(longer: Prompt, shorter: Prompt, got: int) -> list[str]:
 def _lost_channels(longer: Prompt, shorter: Prompt, got: int) -> Iterator[str]:
     """The messages whose `<|channel|>` and its name are missing, if that explains a difference."""
     tokens = 2
-    for name, has in (("tool results", _is_result), ("earlier answers", _is_answer)):
+    for name, has in (
+        ("tool results", lambda turn: isinstance(turn, ToolResult)),
+        ("earlier answers", lambda turn: isinstance(turn, Message) and turn.role == "assistant"),
+    ):
         number = sum(map(has, longer.turns)) - sum(map(has, shorter.turns))
         if number > 0 and got + tokens * number in differences(longer, shorter):
             yield f"{name} have no channel"
-
-
-def _is_result(turn: ConversationItem) -> bool:
-    return isinstance(turn, ToolResult)
-
-
-def _is_answer(turn: ConversationItem) -> bool:
-    return isinstance(turn, Message) and turn.role == "assistant"
 
 
 def with_texts(prompt: Prompt, change: Callable[[str], str]) -> Prompt:
