@@ -10,9 +10,8 @@ from harness.records.settings import SuiteName, names
 from harness.run import run_folder
 from harness.run.sampling import run_until_stopped
 from harness.selftest import selftest_run as run
-from harness.selftest.faults import catalogue
+from harness.selftest.faults import FaultRow, Matrix, catalogue
 from harness.selftest.faults import chosen as chosen_faults
-from harness.selftest.matrix import FaultRow, Matrix
 from harness.selftest.stages import of_laws, of_styles
 from harness.selftest.styles import StyledServer
 from reports import selftest as report

@@ -18,11 +18,11 @@ from reports.results import (
     evals_summary,
     evals_table,
     outcome_name,
+    retest_section,
     rubric_table,
     tool_calling_summary,
     tool_calling_table,
 )
-from reports.retest import retest_section
 from reports.text import address, counted, interval, percent, sample_label, setting
 
 SAMPLE_DATA = (

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from harness.selftest.matrix import FaultRow, Matrix, RowStatus
+from harness.selftest.faults import FaultRow, Matrix, RowStatus
 from harness.text import percentage
 from reports import markup
 from reports.html.page import render_template

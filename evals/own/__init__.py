@@ -16,8 +16,7 @@ from evals.datasets import HUB_PREFIX, DataRow, Loaded, text_id
 from evals.declaration import AnyEval, Eval, Facts
 from evals.grading.graded_eval import GradedEval, RubricItem
 from evals.kinds import ChoiceItem, IntegerItem
-from evals.own.numbers import DecimalItem, is_number, tolerance_of
-from evals.own.quantity_item import QuantityItem, is_quantity
+from evals.own.numbers import DecimalItem, QuantityItem, is_number, is_quantity, tolerance_of
 from evals.own.texts import TextItem
 from harness.api.items import Message
 from harness.errors import ConfigurationError

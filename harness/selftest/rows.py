@@ -7,8 +7,7 @@ from harness.records.analysis import RuleResult
 from harness.records.record import Record
 from harness.records.scores import Severity
 from harness.rules.components import MODEL
-from harness.selftest.faults import LAWS, Fault
-from harness.selftest.matrix import Detection, FaultRow, HealthyRuns, RowStatus
+from harness.selftest.faults import LAWS, Detection, Fault, FaultRow, HealthyRuns, RowStatus
 from harness.selftest.stages import known
 from harness.statistics.intervals import ALPHA, exact_bounds
 

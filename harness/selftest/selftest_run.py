@@ -28,8 +28,7 @@ from harness.run.launch import launched
 from harness.run.run_log import RunLog, read_rollouts
 from harness.run.sampling import Observer
 from harness.selftest import rows
-from harness.selftest.faults import HEALTHY, LAWS, ONLY_NAMED, STYLES, Fault
-from harness.selftest.matrix import FaultRow, Matrix
+from harness.selftest.faults import HEALTHY, LAWS, ONLY_NAMED, STYLES, Fault, FaultRow, Matrix
 from harness.selftest.recorded_run import RecordedRun
 from harness.selftest.rows import DefectRun
 from harness.selftest.stages import RunStage, stages

@@ -23,7 +23,7 @@ from harness.rules.catalogue import LEFT_OUT, OWN_FAMILIES
 from harness.run.run_folder import ERRORS_FILE
 from harness.statistics.rates import at_least
 from harness.text import first_few, percentage
-from harness.verdict import coverage, guide, relations, requirements, success_rate
+from harness.verdict import coverage, relations, requirements, success_rate
 from harness.verdict.coverage import Coverage
 from harness.verdict.reference_rate import target_of
 from harness.verdict.speed import SpeedResult
@@ -145,7 +145,7 @@ def decide(
             *(coverage.without_reply(recorded) if recorded and decision != "inconclusive" else ()),
             *_of_packages(rules.all),
         ),
-        guide=guide.guide_rule(calling, thresholds),
+        guide=success_rate.guide_rule(calling, thresholds),
         enough_tries=next(filter(None, (part.enough_tries for part in parts)), None),
         internal_errors=internal,
         too_slow=tuple(limit.reason for limit in speed if limit.decision == "fail"),
@@ -288,12 +288,12 @@ def decide_rates(
     low = [
         reason
         for result in results
-        for reason in guide.too_low(result, thresholds, complete=complete)
+        for reason in success_rate.too_low(result, thresholds, complete=complete)
     ]
     return (
         PartVerdict("fail", tuple(low))
         if low
-        else PartVerdict("pass", (guide.pass_reason(results, thresholds),))
+        else PartVerdict("pass", (success_rate.pass_reason(results, thresholds),))
     )
 
 

@@ -20,15 +20,14 @@ from harness.golden.distance import (
     without_farthest,
 )
 from harness.golden.divergence import ComparedReply, compared_replies
-from harness.golden.orders import in_rendered_order
-from harness.golden.patterns import recognized, retold, with_defect
+from harness.golden.patterns import in_rendered_order, recognized, retold, with_defect
 from harness.records.conditions import APIS
 from harness.records.scores import Severity
 from harness.rules.missing import NotVerifiableError
 from harness.rules.numerics import golden_prompts
 from harness.rules.probe import ProbeGroup, ProbeResponses, Trials
 from harness.rules.rule import HARMONY, Problem
-from harness.statistics.model_equality import p_value
+from harness.statistics.draws import p_value
 from harness.text import percentage
 
 GROUP = ProbeGroup(

@@ -15,8 +15,7 @@ from harness.rules.catalogue import PROBES, RULES
 from harness.rules.results import judged_result
 from harness.rules.suites import choose
 from harness.selftest import faults, rows
-from harness.selftest.faults import Fault
-from harness.selftest.matrix import FaultRow, Matrix
+from harness.selftest.faults import Fault, FaultRow, Matrix
 from harness.selftest.rows import DefectRun
 from harness.selftest.selftest_run import SelfTestPlan
 from harness.selftest.stages import SLICES, RunStage, known, of_laws, of_styles, stages

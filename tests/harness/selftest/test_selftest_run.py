@@ -8,8 +8,7 @@ import pytest
 
 from gpt_oss_verify.app import run
 from gpt_oss_verify.selftest import _announced, _finished
-from harness.selftest.faults import catalogue
-from harness.selftest.matrix import FaultRow, Matrix
+from harness.selftest.faults import FaultRow, Matrix, catalogue
 from harness.selftest.selftest_run import SelfTestPlan, selftest
 
 SOON = "preamble-not-replayed"

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from harness.statistics.model_equality import p_value
+from harness.statistics.draws import p_value
 
 
 def sampled(generator, weights, count):
