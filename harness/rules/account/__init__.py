@@ -30,16 +30,14 @@ this order, and the first one that knows decides. Each has the module that its n
 5. Counts: what the provider reports beyond the tokens of the texts and their format (b).
 """
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from harness.records.conditions import Api
 from harness.records.replies import Row
 from harness.records.scores import Score
 from harness.rules.account import copies, counts, structure, twins
 from harness.rules.account.counting import Counting
-from harness.rules.account.court import exceeds
-from harness.rules.account.entry import INTACT, SEVERAL, UNKNOWN, Entry
+from harness.rules.account.court import Claim, convicted, exceeds
+from harness.rules.account.entry import INTACT, UNKNOWN, Entry
 from harness.rules.habits import UNUSABLE
 
 
@@ -78,22 +76,6 @@ def account_of(scores: Iterable[Score]) -> Account:
     return account_of_replies([row for score in scores for row in score.replies])
 
 
-def _shown_miscounted(
-    replies: Iterable[Row], entries: Mapping[tuple[str, int], Entry]
-) -> frozenset[tuple[Api, bool]]:
-    """Return the modes in which several texts are known to be intact and their counts wrong.
-
-    No claim: it accuses no reply, it only keeps counts of these modes from accusing one.
-    """
-    wrong = {
-        (row.mode, row.written)
-        for row in replies
-        if row.key in entries and entries[row.key].kind == "miscounted"
-    }
-    modes = Counter(mode for mode, _ in wrong)
-    return frozenset(mode for mode, times in modes.items() if times >= SEVERAL)
-
-
 def account_of_replies(replies: Sequence[Row]) -> Account:
     """Return the account of replies, from their rows."""
     same = [copies.copied(row) for row in replies]
@@ -104,7 +86,13 @@ def account_of_replies(replies: Sequence[Row]) -> Account:
     for witness in (twins.of_whole_replies(left, counting), twins.of_twins(left, counting)):
         for row, entry in witness:
             entries.setdefault(row.key, entry)
-    for row, entry in counts.of_counts(replies, counting, _shown_miscounted(replies, entries)):
+    wrong = (
+        Claim(row, entry, alike=row.mode, unit=row.written)
+        for row in replies
+        if (entry := entries.get(row.key, UNKNOWN)).kind == "miscounted"
+    )
+    miscounted = {row.mode for row, _ in convicted(wrong)}
+    for row, entry in counts.of_counts(replies, counting, miscounted):
         entries.setdefault(row.key, entry)
     for row, is_same in zip(replies, same, strict=True):
         fits = counting.fits(row) and is_same is not False
