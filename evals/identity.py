@@ -37,8 +37,7 @@ def normalized(value: object) -> str:
 
 def fingerprint(meaning: object) -> str:
     """Return the hash of what a row means."""
-    text = normalized(meaning).encode("utf-8", "surrogatepass")
-    return sha256(text).hexdigest()[:_DIGITS]
+    return sha256(normalized(meaning).encode("utf-8", "surrogatepass")).hexdigest()[:_DIGITS]
 
 
 @cache

@@ -80,8 +80,7 @@ def _installed(scripts: Mapping[str, Script]) -> PromptsInfo:
         raise ConfigurationError(
             f"--prompts gpt-oss needs the package gpt_oss: {_INSTALL}."
         ) from None
-    root = Path(str(package.locate_file("")))
-    return _from_scripts(f"gpt-oss {package.version}", root, scripts)
+    return _from_scripts(f"gpt-oss {package.version}", Path(str(package.locate_file(""))), scripts)
 
 
 def _from_wheel(path: Path, scripts: Mapping[str, Script]) -> PromptsInfo:

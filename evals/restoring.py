@@ -29,8 +29,7 @@ def read_questions(folder: Path, info: DatasetInfo) -> Loaded[Any]:
     rows = validate_rows(read_file(path), declared.row)
     if rows_sha256(row.content() for row in rows) != (info.withheld or info.sha256):
         raise RunLogError(f"{path} was changed after the run; restore it.")
-    code = read_text(folder / scorer_file(info)) if info.scorer else ""
-    return Loaded(rows, info, code)
+    return Loaded(rows, info, read_text(folder / scorer_file(info)) if info.scorer else "")
 
 
 def all_tasks(folder: Path, info: RunInfo, grader: Provider | None = None) -> list[Task]:

@@ -61,8 +61,7 @@ def gated_texts(folder: Path) -> Withholding:
                 "prompts of token ids (--apis harmony)."
             )
         tests[data.eval] = task.test
-        ids = task.test.items
-        bare = [row.withheld(name) for row, name in zip(rows.rows, ids, strict=True)]
+        bare = [row.withheld(name) for row, name in zip(rows.rows, task.test.items, strict=True)]
         digests[data.eval] = rows_sha256(row.content() for row in bare)
         lines = (row.model_dump_json(by_alias=True) for row in bare)
         files[questions_file(data.eval)] = "".join(f"{line}\n" for line in lines)

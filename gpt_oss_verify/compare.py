@@ -108,8 +108,7 @@ def compare(
         cases=cases,
     )
     asked = [ProviderOptions(name, providers_file, apis=apis) for name in provider]
-    options = [replace(shared, provider=each) for each in asked]
-    folders, code = _run(options)
+    folders, code = _run([replace(shared, provider=each) for each in asked])
     names = [*runs, *map(str, folders)]
     if len(names) + extra > 1:
         comparison = _comparison(names, against)

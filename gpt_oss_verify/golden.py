@@ -120,8 +120,7 @@ def _recorded(
     provider = provider.model_copy(update={"timeout": options.timeout})
     exact = not options.fp8
     server = Server(provider, options.engine, options.numbers, exact, kept=kept, progress=say)
-    short = golden_prompts.requests("harmony", models[0])
-    golden = record(models, server, short, say, command)
+    golden = record(models, server, golden_prompts.requests("harmony", models[0]), say, command)
     if options.long:
         say("requesting the long prompts")
         long = golden_prompts.long_requests("harmony", models[0])

@@ -154,6 +154,5 @@ def _texts(tasks: Sequence[Task], *, show_questions: bool) -> Texts:
         if isinstance(task, ToolCalling):
             texts |= {(task.name, case.id): case.prompt for case in task.suite.cases}
         elif isinstance(task, EvalTask) and (show_questions or not gated):
-            questions = task.test.questions
-            texts |= {(task.name, question.id): question.text for question in questions}
+            texts |= {(task.name, question.id): question.text for question in task.test.questions}
     return texts

@@ -264,8 +264,7 @@ def parse_apis(text: str | None) -> tuple[Api, ...] | None:
     """Return `responses,chat` as values; None for None. Raises ConfigurationError."""
     if text is None:
         return None
-    chosen = parse_list("--apis", text, APIS)
-    return tuple(api for name in chosen for api in APIS if api == name)
+    return tuple(api for name in parse_list("--apis", text, APIS) for api in APIS if api == name)
 
 
 def parse_list(option: str, text: str, known: Sequence[str] | None = None) -> tuple[str, ...]:

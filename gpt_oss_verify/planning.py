@@ -197,8 +197,7 @@ def resume(folder: Path, options: Options) -> Plan:
         settings = info.settings.model_copy(update={"first_tries": False})
         info = info.model_copy(update={"settings": settings})
     if info.retest is not None:  # a finding may need the load of the run that it was found in
-        concurrency = options.concurrency or info.settings.concurrency
-        options = replace(options, concurrency=concurrency)
+        options = replace(options, concurrency=options.concurrency or info.settings.concurrency)
     _, changes = gate_of_run(options.gate, info)
     settings = info.settings.model_copy(update=changes)
     info = info.model_copy(update={"settings": settings})

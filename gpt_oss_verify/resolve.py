@@ -135,8 +135,7 @@ def gate_of_run(options: GateOptions, run: RunInfo) -> tuple[Thresholds, dict[st
     RunLogError.
     """
     if options.gate is None:
-        layer = Layer(options.stated)
-        return _thresholds([layer], run.settings.thresholds), {}
+        return _thresholds([Layer(options.stated)], run.settings.thresholds), {}
     layers = [load_gate_file(options.gate), Layer(options.stated)]
     base = default_thresholds(run.provider.model, strict=run.settings.strict)
     return _thresholds(layers, base), {"margin": None, **recorded(_score_gate(layers))}

@@ -156,8 +156,7 @@ def _chunkings(length: int) -> Iterator[tuple[int, ...]]:
             for end in range(start + 2, length + 1):
                 cuts.append([*range(1, start + 1), *range(end, length)])
     edges = ([0, *cut, length] for cut in [single, *cuts])
-    found = (tuple(end - start for start, end in pairwise(edge)) for edge in edges)
-    yield from dict.fromkeys(found)
+    yield from dict.fromkeys(tuple(end - start for start, end in pairwise(edge)) for edge in edges)
 
 
 def _chunks(tokens: Sequence[int], sizes: Sequence[int]) -> list[list[int]]:

@@ -56,8 +56,7 @@ class HarmonyPackage:
 @cache
 def harmony_package() -> HarmonyPackage:
     """The package of the module, found by the lists of installed files (PEP 376) beside it."""
-    module = Path(oh.__file__).parent
-    claims = list(_claims(module))
+    claims = list(_claims(Path(oh.__file__).parent))
     if not claims:
         return HarmonyPackage()
     _, owner = max(claims, key=lambda claim: claim[0])

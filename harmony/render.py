@@ -108,8 +108,7 @@ def least_tokens(conversation: Conversation) -> int:
 
 def render_prompt(conversation: Conversation, order: Order = "before") -> list[int]:
     """Render a prompt that ends with `<|start|>assistant`. Raises RenderError."""
-    items = drop_stale_reasoning(conversation.items)
-    return render_all(replace(conversation, items=items), order)
+    return render_all(replace(conversation, items=drop_stale_reasoning(conversation.items)), order)
 
 
 def render_all(conversation: Conversation, order: Order = "before") -> list[int]:

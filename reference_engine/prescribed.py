@@ -56,8 +56,7 @@ _ASSISTANT = len(encode("<|start|>assistant"))
 def _fits(completion: Sequence[int], prompt: Sequence[int], params: SamplingParams) -> bool:
     if params.grammar is None:
         return True
-    constraint = params.grammar.start(prompt)
-    return all(map(constraint.take, completion[: params.max_tokens]))
+    return all(map(params.grammar.start(prompt).take, completion[: params.max_tokens]))
 
 
 def _continued(header: list[int], completions: Sequence[Sequence[int]]) -> list[int]:

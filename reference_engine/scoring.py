@@ -131,8 +131,7 @@ def answer_lines(lines: Iterable[bytes], settings: ServeSettings) -> Iterator[by
         yield orjson.dumps(head, option=orjson.OPT_APPEND_NEWLINE)
         model = plan.damage(model)
         with activated(plan.faults):
-            forward = plan.forward(forward_for)
-            answers = list(_answers(model, settings, pairs, forward))
+            answers = list(_answers(model, settings, pairs, plan.forward(forward_for)))
         yield from (answer.line() for answer in answers)
     except (ApiError, EngineError, ValidationError) as error:
         raise SetupError(str(error)) from error

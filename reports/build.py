@@ -132,8 +132,7 @@ def _sections(analysis: Analysis, labels: Labels, texts: Texts) -> Iterator[Sect
             failed=sum(result.failed for result in results),
         )
     if analysis.clients:
-        table = clients_table(analysis.clients)
-        yield Section(title="Clients", table=table, notes=(CLIENTS_NOTE,))
+        yield Section(title="Clients", table=clients_table(analysis.clients), notes=(CLIENTS_NOTE,))
 
 
 def _eval_notes(named: Mapping[str, TaskResult]) -> Iterator[str]:

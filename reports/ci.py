@@ -262,8 +262,7 @@ def _annotations(analysis: Analysis) -> Iterator[str]:
             level = "error" if rule.status == "failed" else "warning"
             example = next((example.message for example in rule.result.examples), "")
             about = rule.result.check
-            message = f"{share(rule.result)}: {example} {about.source}"
-            yield annotation(level, about.id, message)
+            yield annotation(level, about.id, f"{share(rule.result)}: {example} {about.source}")
 
 
 def _escaped(text: str, escapes: Mapping[str, str]) -> str:

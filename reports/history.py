@@ -80,8 +80,7 @@ def _verdict(point: HistoryPoint) -> Cell:
         return Cell("no run", "bad")
     if not point.complete:
         return Cell("unfinished", "poor")
-    name = verdict_name(point.decision, point.findings_only)
-    return Cell(name, DECISION_TONES[point.decision])
+    return Cell(verdict_name(point.decision, point.findings_only), DECISION_TONES[point.decision])
 
 
 def remarks(point: HistoryPoint) -> Iterator[str]:

@@ -51,8 +51,7 @@ def print_report(report: Report, console: Console) -> None:
     before = [*_head(report, console), *_verdict(report, console)]
     tables = [table for section in report.sections for table in _shortened(section.summary)]
     after = list(_end(report, console))
-    used = [*before, *after]
-    lines = sum(max(1, -(-line.cell_len // console.width)) for line in used)
+    lines = sum(max(1, -(-line.cell_len // console.width)) for line in [*before, *after])
     lines += sum(len(table.rows) + 3 for table in tables)
     for line in (*before, *_findings(report, console, MOST_LINES - lines)):
         console.print(line, soft_wrap=True)

@@ -139,8 +139,7 @@ def with_unread(
     if best.decision != worst.decision:
         reason = _undecided(scores, note).reason
         return worst.model_copy(update={"decision": "inconclusive", "reason": reason})
-    warnings = (*worst.warnings, f"{scores.name}: {note}")
-    return worst.model_copy(update={"warnings": warnings})
+    return worst.model_copy(update={"warnings": (*worst.warnings, f"{scores.name}: {note}")})
 
 
 def _look(scores: EvalScores, baseline: Baseline, margin: float) -> BaselineVerdict:
@@ -156,8 +155,7 @@ def _look(scores: EvalScores, baseline: Baseline, margin: float) -> BaselineVerd
 def _judge(scores: EvalScores, baseline: Baseline, margin: float, tail: float) -> BaselineVerdict:
     reference = baseline.reference(scores)
     if isinstance(reference, str):
-        reason = f"{scores.name}: not compared: {reference}"
-        return BaselineVerdict(decision=None, reason=reason)
+        return BaselineVerdict(decision=None, reason=f"{scores.name}: not compared: {reference}")
     allowance = PROMPT_ALLOWANCE * margin if reference.other_prompts else 0.0
     comparison = compare(reference.run, reference.baseline, margin, tail, allowance)
     return BaselineVerdict(

@@ -213,8 +213,7 @@ def _attempts(tasks: Iterable[GradingTask], ledger: Ledger, grader: Provider) ->
     settings = RequestSettings(
         model=grader.model, temperature=0.5, max_tokens=2048, extra_body=grader.extra_body
     )
-    api = grader_api(grader)
-    condition = Condition(model=settings.model, api=api, mode="non-streaming")
+    condition = Condition(model=settings.model, api=grader_api(grader), mode="non-streaming")
     for task in tasks:
         number = ledger.next_request(task.id)
         if number is not None:

@@ -164,8 +164,7 @@ def _messages(items: Items, cot_field: str = "reasoning") -> list[Body]:
             case Reasoning():
                 messages.append({"role": "assistant", "content": None, cot_field: item.text})
             case ToolCall():
-                calls = _assistant_message(messages).setdefault("tool_calls", [])
-                calls.append(_tool_call(item))
+                _assistant_message(messages).setdefault("tool_calls", []).append(_tool_call(item))
             case ToolResult():
                 result = {"role": "tool", "tool_call_id": item.call_id}
                 messages.append(result | {"content": text_parts(item.text, "text")})
@@ -293,8 +292,7 @@ class _ChoiceBuilder:
         names = self._names.setdefault(index, []) if name is not None else []
         if name and name not in names[:1]:  # some servers repeat the name in every chunk
             names.append(name)
-        arguments = optional_member(made, text, str, path) or ""
-        self._arguments.setdefault(index, []).append(arguments)
+        self._arguments.setdefault(index, []).append(optional_member(made, text, str, path) or "")
 
 
 _LIMIT, _OTHER_LIMIT = "max_tokens", "max_completion_tokens"

@@ -91,8 +91,7 @@ class Dialect:
             return cached[1]
         response = _good_response(exchange)
         if exchange.request.streams:
-            parsed = events_of(exchange) if events is None else events()
-            raw = self._reassembled(response, parsed)
+            raw = self._reassembled(response, events_of(exchange) if events is None else events())
         else:
             raw = _json_body(response)
         reply = self._reply(raw)

@@ -222,8 +222,7 @@ def items_of(
             case ToolCall():
                 turns.append(harmony.Call(item.name, item.arguments))
             case ToolResult():
-                name = known.get(item.call_id, item.call_id)
-                turns.append(harmony.Result(name, text_of(item)))
+                turns.append(harmony.Result(known.get(item.call_id, item.call_id), text_of(item)))
     return turns
 
 

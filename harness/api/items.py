@@ -106,8 +106,7 @@ class Reply:
     @property
     def generated(self) -> str:
         """Everything that the model wrote: CoT, text, and name and arguments of each call."""
-        made = (*self.calls, *self.custom_calls)
-        calls = (f"{call.name} {call.arguments}" for call in made)
+        calls = (f"{call.name} {call.arguments}" for call in (*self.calls, *self.custom_calls))
         return "\n".join((self.reasoning, self.text, *calls))
 
     @property

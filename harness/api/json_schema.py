@@ -295,8 +295,7 @@ class _Uses:
             total = 1 + sum(self._visits(inner, levels) for inner in self._in_place(schema))
             total += sum(self._visits(inner, levels - 1) for inner in _below(schema))
             for alternatives in _apart(schema):
-                visits = (self._visits(inner, levels - 1) for inner in alternatives)
-                total += max(visits, default=0)
+                total += max((self._visits(inner, levels - 1) for inner in alternatives), default=0)
             twice = "unevaluatedProperties" in schema or "unevaluatedItems" in schema
             self._known[key] = min(total * (2 if twice else 1), _MOST_VISITS + 1)
         return self._known[key]

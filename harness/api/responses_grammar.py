@@ -172,8 +172,7 @@ class _ResponsesWalker:
             self._id = self._id or given
             if given != self._id:
                 message = f"{event.type} has a different response id than the events before it."
-                path = "$.response.id"
-                self._report(ID, event, message, repr(self._id), repr(given), path)
+                self._report(ID, event, message, repr(self._id), repr(given), "$.response.id")
         if self._failed:
             return
         number = data.get("sequence_number")

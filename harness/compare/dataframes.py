@@ -246,8 +246,7 @@ class Runs(Frames):
 
         def joined(table: str) -> pd.DataFrame:
             parts = {label: run._tables[table] for label, run in self.runs.items()}
-            frame = pd.concat(parts, names=["run"])
-            return frame.reset_index("run").reset_index(drop=True)
+            return pd.concat(parts, names=["run"]).reset_index("run").reset_index(drop=True)
 
         return {table: joined(table) for table in COLUMNS}
 

@@ -80,8 +80,7 @@ def read_logs(path: Path) -> tuple[EvalLog, ...]:
     """Return a log as its tasks, without copies. Raises ConfigurationError if it is damaged."""
     if refused := _refused(path):
         raise refused
-    logs = (_reader(path) or read_lm_eval)(path)
-    return tuple(log.without_copies() for log in logs)
+    return tuple(log.without_copies() for log in (_reader(path) or read_lm_eval)(path))
 
 
 def logs_in(folder: Path) -> Iterator[Path]:

@@ -77,8 +77,7 @@ class Continuation(Record):
     def tokens(self) -> Iterator[Token]:
         """Yield the tokens one by one."""
         for at, (token, part, flat) in enumerate(zip(self.ids, self.parts, self.top, strict=True)):
-            values = (value / MILLI for value in flat[1::2])
-            top = tuple(zip(flat[::2], values, strict=True))
+            top = tuple(zip(flat[::2], (value / MILLI for value in flat[1::2]), strict=True))
             yield Token(token, PARTS[part], top, at not in self.unsteady)
 
     def text(self, part: str) -> str:

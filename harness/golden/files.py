@@ -31,8 +31,7 @@ def shipped() -> Golden:
 def with_patterns(golden: Golden, plain: Sequence[Pattern], dated: Sequence[Pattern]) -> Golden:
     """Return a golden file with more patterns; `dated` are those of its prompts with a date."""
     on_day = golden.dated and with_patterns(golden.dated, dated, ())
-    patterns = (*golden.patterns, *plain)
-    return golden.model_copy(update={"patterns": patterns, "dated": on_day})
+    return golden.model_copy(update={"patterns": (*golden.patterns, *plain), "dated": on_day})
 
 
 def fitting(model: str) -> Golden | None:

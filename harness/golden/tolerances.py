@@ -66,8 +66,7 @@ def _merged(golden: Golden, other: Golden, name: str, formats: Golden | None) ->
     for source, engine in ((golden, "the first file"), (other, name)):
         _require_tolerated(tolerant, source, engine)
     if golden.long and other.long:
-        long = _merged(golden.long, other.long, name, formats and formats.long)
-        return with_long(tolerant, long)
+        return with_long(tolerant, _merged(golden.long, other.long, name, formats and formats.long))
     return tolerant
 
 

@@ -91,8 +91,7 @@ def _inner(model: type[BaseModel], keys: Sequence[str]) -> type[BaseModel]:
     """Return the type of the nested entry at `keys` in a `model`."""
     for key in keys:
         annotation: Any = model.model_fields[key].annotation
-        kinds = [annotation, *get_args(annotation)]
-        model = next(filter(_is_model, kinds))
+        model = next(filter(_is_model, [annotation, *get_args(annotation)]))
     return model
 
 

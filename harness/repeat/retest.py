@@ -117,8 +117,7 @@ def planned_retest(
     changed = _with_selection(folder, info, chosen, retest)
     tasks = restored_tasks(folder, changed)
     sent = {"budget": budget.recorded_limits, "concurrency": provider.concurrency}
-    settings = changed.settings.model_copy(update=sent)
-    planned = new_info(info.provider, tasks, settings, command)
+    planned = new_info(info.provider, tasks, changed.settings.model_copy(update=sent), command)
     planned = planned.model_copy(update={"retest": retest})
     return Plan(provider, tuple(tasks), planned, budget)
 
@@ -343,8 +342,7 @@ def _select_requests(
             covered |= set(selected[-1].uses)
     once = sum(made for name, made in finding.samples.items() if name in covered)
     for probe in selected:
-        times = math.ceil(tries / max(1, once))
-        chosen.repeat(probe, _apis(finding.about.conditions), times)
+        chosen.repeat(probe, _apis(finding.about.conditions), math.ceil(tries / max(1, once)))
 
 
 def _select_cases(chosen: _Selection, wanted: Sequence[tuple[_Tested, int]]) -> None:

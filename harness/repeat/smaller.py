@@ -28,8 +28,7 @@ def smaller(body: Body) -> Variants:
         yield from (("some tools", {**body, "tools": kept}) for kept in _fewer(tools))
     for option in body:
         if option not in REQUIRED and option != "tools":
-            rest = {name: value for name, value in body.items() if name != option}
-            yield f"`{option}`", rest
+            yield f"`{option}`", {name: value for name, value in body.items() if name != option}
     for name in ("messages", "input"):
         if isinstance(items := body.get(name), list):
             yield from (("some turns", {**body, name: kept}) for kept in _fewer_turns(items))

@@ -73,8 +73,7 @@ def _tries(parsed: ParsedRollout, row: Row) -> Tries | None:
     if last.response is None or said not in (None, "server_error") or status in TIMEOUTS:
         return None
     failed = sum(retry.server_failed for retry in last.retries) + bool(status)
-    since = row.began - sum(retry.waited for retry in last.retries)
-    return Tries(failed, status, since, row.began)
+    return Tries(failed, status, row.began - sum(retry.waited for retry in last.retries), row.began)
 
 
 def usage(parsed: ParsedRollout) -> UsedTokens:

@@ -222,8 +222,7 @@ class ProbeResponses:
             if mode in (None, rollout.mode)
         )
         if not rollouts:
-            values = {"request": names[0], "mode": str(mode)}
-            other = Reason(code="no_reply_in_mode", values=values)
+            other = Reason(code="no_reply_in_mode", values={"request": names[0], "mode": str(mode)})
             raise NotVerifiableError(self.unusable.get(names[0], other))
         return rollouts
 

@@ -37,8 +37,7 @@ class Attempt:
     def usual_requests(self) -> int:
         """The requests that the attempt needs if the model answers after at most one call."""
         sample = self.sample
-        turns = min(self.max_turns, 1 + len(sample.then) + bool(sample.tools))
-        return turns + len(sample.together)
+        return min(self.max_turns, 1 + len(sample.then) + bool(sample.tools)) + len(sample.together)
 
     def first_request(self) -> dict[str, Any]:
         """Return the body of the first request, unless the sample has a `raw` one."""

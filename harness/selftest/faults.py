@@ -89,8 +89,7 @@ def chosen(faults: Sequence[Fault], names: Collection[str]) -> tuple[Fault, ...]
     known = frozenset[str]().union(*(fault.names for fault in faults))
     for name in names:
         if name not in known:
-            listed = "`python -m reference_engine faults` lists them"
-            hint = suggestion(name, sorted(known), listed)
+            hint = suggestion(name, sorted(known), "`python -m reference_engine faults` lists them")
             raise ConfigurationError(f"There is no fault or layer {name!r}; {hint}")
     return tuple(
         fault

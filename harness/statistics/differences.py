@@ -177,8 +177,7 @@ def fisher_exact(run: Counts, reference: Counts) -> float:
     """Return the two-sided p-value of Fisher's exact test of two shares."""
     from scipy.stats import fisher_exact as test
 
-    table = [[hits, trials - hits] for hits, trials in (run, reference)]
-    return float(test(table).pvalue)
+    return float(test([[hits, trials - hits] for hits, trials in (run, reference)]).pvalue)
 
 
 def significant_cases(tables: Sequence[tuple[Counts, Counts]]) -> list[bool]:
@@ -227,8 +226,7 @@ def _detected(pair: Pair, worsening: float, tails: tuple[float, float], margin: 
     sign = -1 if pair.higher_is_better else 1
     true = _with_value(pair.run, pair.reference.value + sign * worsening)
     luck = critical_value(1 - POWER) * math.hypot(true.error, pair.reference.error)
-    observed = _with_value(pair.run, true.value - sign * luck)
-    interval = difference(observed, pair.reference, *tails)
+    interval = difference(_with_value(pair.run, true.value - sign * luck), pair.reference, *tails)
     return interval.high < -margin if pair.higher_is_better else interval.low > margin
 
 

@@ -81,8 +81,7 @@ class Association(Generic[Stratum]):
         statistic = 0
         for (hits, rows), (others, rest) in self.tables.values():
             low, high = max(0, hits + others - rest), min(rows, hits + others)
-            counts = np.arange(low, high + 1)
-            chances = hypergeom.pmf(counts, rows + rest, hits + others, rows)
+            chances = hypergeom.pmf(np.arange(low, high + 1), rows + rest, hits + others, rows)
             distribution = np.convolve(distribution, chances)
             statistic += hits - low
         return (

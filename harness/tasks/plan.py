@@ -74,8 +74,7 @@ def continued(
     if thresholds is not None:
         settings["thresholds"] = thresholds
     changed_settings = info.settings.model_copy(update=settings)
-    times = (*info.resumed, now())
-    changes = {"settings": changed_settings, "resumed": times, "stopped": None}
+    changes = {"settings": changed_settings, "resumed": (*info.resumed, now()), "stopped": None}
     return Plan(provider, tuple(tasks), info.model_copy(update=changes), budget)
 
 

@@ -101,8 +101,7 @@ class ToolCalling(Task):
             sample = Sample(case.id, prompt, self.suite.tools, case.instructions)
             for condition in self.info.conditions:
                 mode = condition.mode or MODES[(place + number) % len(MODES)]
-                used = condition.model_copy(update={"mode": mode})
-                yield self.attempt(sample, used, number)
+                yield self.attempt(sample, condition.model_copy(update={"mode": mode}), number)
 
     def target(self, rollout: Rollout) -> str:
         """Return the expected call: `get_weather({"city": "Lisbon"})`."""

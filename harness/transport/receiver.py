@@ -166,8 +166,7 @@ class Receiver:
         for block, extent in blocks(self.received):
             while arrival < last and self.extents[arrival] < extent:
                 arrival += 1
-            at = round(self.times[arrival] - self.sent, 6)
-            yield StreamPart(at, redactor.text(block))
+            yield StreamPart(round(self.times[arrival] - self.sent, 6), redactor.text(block))
 
 
 @dataclass(slots=True)

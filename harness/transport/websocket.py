@@ -110,11 +110,9 @@ class Sockets:
                 return parts, TransportFailure(kind="cut", message=closed)
             data = message.data
             text = data if isinstance(data, str) else bytes(data).decode(errors="replace")
-            at = round(time.perf_counter() - sent, 6)
-            parts.append(StreamPart(at, self.redactor.text(text)))
+            parts.append(StreamPart(round(time.perf_counter() - sent, 6), self.redactor.text(text)))
             size += len(text)
-            kind = nested(json_object(text), "type")
-            if kind in _ENDS:
+            if nested(json_object(text), "type") in _ENDS:
                 return parts, None
             if size > STREAM_BYTES:
                 large = f"the response is larger than {STREAM_BYTES / 2**20:g} MiB"

@@ -62,8 +62,7 @@ class _Finding:
 
     def of(self, component: str) -> Self:
         """Return the finding as a consequence of one of another component."""
-        weight = self.weight * _INHERITED
-        return replace(self, component=component, weight=weight, moved=True)
+        return replace(self, component=component, weight=self.weight * _INHERITED, moved=True)
 
     @property
     def records(self) -> frozenset[str]:

@@ -145,8 +145,7 @@ def _once(results: Sequence[RuleResult], rules: Mapping[str, Rule]) -> tuple[Rul
         said = [rule for rule in reporting if any(e.evidence.got == text for e in rule.examples)]
         first = next(iter(said), alike[0])
         examples = tuple(e.model_copy(update={"message": common}) for e in first.examples)
-        values = {"rule": first.check.id, "refusal": text}
-        reason = Reason(code="counted_elsewhere", values=values)
+        reason = Reason(code="counted_elsewhere", values={"rule": first.check.id, "refusal": text})
         for result in alike:
             replaced[result.check.id] = RuleResult(
                 check=result.check,

@@ -171,8 +171,7 @@ def require_rotation(checkpoint: Path, cos: Sequence[float], sin: Sequence[float
     without YaRN. `cos` and `sin` are those of position `ROTATED`, times the concentration, one of
     each pair of dimensions. Raises SetupError.
     """
-    rotary = Rotary(ModelConfig.from_json(checkpoint))
-    due = rotary.angles(torch.tensor([[ROTATED]]))
+    due = Rotary(ModelConfig.from_json(checkpoint)).angles(torch.tensor([[ROTATED]]))
     off = torch.tensor([cos, sin]) - torch.stack(due).view(2, -1)
     if off.abs().max() > _ROTATION_TOLERANCE:
         raise SetupError(

@@ -95,8 +95,7 @@ class ServerTools:
     def toolbox(self, offered: Sequence[Builtin]) -> Toolbox:
         """Return the tools of one response."""
         browser = Browser(self.pages) if self.pages and "browser" in offered else None
-        python = self.python if "python" in offered else None
-        return Toolbox(browser, python)
+        return Toolbox(browser, self.python if "python" in offered else None)
 
 
 NO_TOOLS = ServerTools()

@@ -100,8 +100,7 @@ def _plain(origin: Origin, source: Source, wanted: Source) -> list[Target]:
             raise SetupError(
                 f"{names} cannot be joined into {name!r}, because their dtypes differ."
             )
-        swapped = source.transposed != wanted.transposed
-        targets.append(Target(name, dtype, shape, parts, swapped))
+        targets.append(Target(name, dtype, shape, parts, source.transposed != wanted.transposed))
         begin += shape[0]
     return targets
 

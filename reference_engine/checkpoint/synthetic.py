@@ -83,8 +83,7 @@ class SyntheticWeights:
         if name.endswith("_scales"):
             scale = 1 / (_NIBBLE_RMS * math.sqrt(self._inputs[name]))  # for variance 1 / inputs
             lower = _SCALE_BIAS + math.floor(math.log2(scale))
-            drawn = random.integers(lower, lower + 2, size=shape, dtype=np.uint8)
-            return torch.from_numpy(drawn)
+            return torch.from_numpy(random.integers(lower, lower + 2, size=shape, dtype=np.uint8))
         if name.endswith("norm.weight"):
             return torch.ones(shape, dtype=torch.bfloat16)
         values = torch.from_numpy(random.standard_normal(shape, dtype=np.float32))

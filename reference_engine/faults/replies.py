@@ -44,8 +44,7 @@ async def _once(body: bytes) -> AsyncGenerator[bytes]:
 def whole(reply: Reply, request: ClientRequest) -> Reply:
     """Return a reply that is no stream with the active changes of PAYLOAD and REPLY."""
     if reply.status == 200:
-        data = changed(hooks.PAYLOAD, reply.json, request)
-        reply = replace(reply, body=orjson.dumps(data))
+        reply = replace(reply, body=orjson.dumps(changed(hooks.PAYLOAD, reply.json, request)))
     return changed(hooks.REPLY, reply, request)
 
 

@@ -144,8 +144,7 @@ class _CacheIndex:
         ends = self._ends if members is None else self._ends[members]
         block = (positions // BLOCK).clamp(0, table.shape[1] - 1)
         rows = table.gather(1, block) * BLOCK + positions % BLOCK
-        inside = (positions >= 0) & (positions < ends[:, None])
-        return torch.where(inside, rows, default)
+        return torch.where((positions >= 0) & (positions < ends[:, None]), rows, default)
 
 
 def _plan(
@@ -164,8 +163,7 @@ def _plan(
 
 def _window_group(index: _CacheIndex, positions: Tensor, window: int) -> _Group:
     """Return one group: every row attends over the same number of positions before its end."""
-    length = positions.shape[1]
-    count = -(-(window + length) // _WINDOW_MULTIPLE) * _WINDOW_MULTIPLE - 1
+    count = -(-(window + positions.shape[1]) // _WINDOW_MULTIPLE) * _WINDOW_MULTIPLE - 1
     key = positions[:, :1] - (window - 1) + torch.arange(count)
     query = positions[..., None]
     visible = (key[:, None] <= query) & (key[:, None] > query - window) & (key[:, None] >= 0)

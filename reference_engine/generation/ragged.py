@@ -102,8 +102,7 @@ class RaggedBatch:
 
     def fill(self, rows: Sequence[Row], draws: Sequence[Draw] = ()) -> None:
         """Copy rows into the batch without waiting for the GPU; pad the remaining rows."""
-        pinned = self._numbers.is_cuda
-        host = torch.zeros(len(self._numbers), dtype=torch.int32, pin_memory=pinned)
+        host = torch.zeros(len(self._numbers), dtype=torch.int32, pin_memory=self._numbers.is_cuda)
         written = (view.numpy() for view in _views(host, self._shapes))
         tokens, starts, lengths, full, sliding, settings = written
         spare = len(lengths) - len(rows)

@@ -134,8 +134,7 @@ class Leader(Link):
     def tokens(self, read: Callable[[], Tokens], digests: Callable[[], list[int]]) -> Tokens:
         """See `Link`."""
         tokens = read()
-        ids = [token and token.id for token in tokens]
-        self._messages.send((hash(tuple(digests())), ids))
+        self._messages.send((hash(tuple(digests())), [token and token.id for token in tokens]))
         return tokens
 
     def close(self) -> None:

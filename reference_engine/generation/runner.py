@@ -154,8 +154,7 @@ class Runner:
         if not rows:
             return None
         rows = [(sequence, self._with_drawn(sequence, row)) for sequence, row in rows]
-        draws = [sequence.draw() for sequence, _ in rows]
-        step = decoder.launch([row for _, row in rows], draws)
+        step = decoder.launch([row for _, row in rows], [sequence.draw() for sequence, _ in rows])
         places = {rows[at][0]: at for at in self.scheduler.advance(rows)}
         for sequence in places:
             sequence.launched += 1

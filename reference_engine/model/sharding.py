@@ -87,8 +87,7 @@ class Shard:
         if kind in {"qkv.weight", "qkv.bias"}:
             local = self.part(kv)
             keys = range(query + local.start, query + local.stop)
-            values = range(keys.start + kv, keys.stop + kv)
-            return Cut(rows=(self.part(query), keys, values))
+            return Cut(rows=(self.part(query), keys, range(keys.start + kv, keys.stop + kv)))
         if kind == "sinks":
             return Cut(rows=(self.part(config.num_attention_heads),))
         if kind == "out.weight":

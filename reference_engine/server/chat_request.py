@@ -406,7 +406,6 @@ class ChatRequest(AnswerRequest):
             case NamedTool() | NamedCustomTool() as named:
                 return Choice("required", chosen=named.name)
             case AllowedTools(allowed_tools=listed):
-                names = tuple(tool.name for tool in listed.tools)
-                return Choice(listed.mode, allowed=names)
+                return Choice(listed.mode, allowed=tuple(tool.name for tool in listed.tools))
             case mode:
                 return Choice(mode)

@@ -218,8 +218,7 @@ class RequestContext:
                 break
         if size > limit:
             message = f"The request body is larger than {limit} bytes."
-            headers = {"Connection": "close"}
-            raise ApiError(413, message, code="request_too_large", headers=headers)
+            raise ApiError(413, message, code="request_too_large", headers={"Connection": "close"})
         parsed = parse_request(model, bytes(body))
         self.require_model(parsed.model)
         return parsed

@@ -74,8 +74,7 @@ class Generation:
         self.cached_tokens = 0  # the number of prompt tokens that the engine did not compute again
         self.reasoning_tokens = 0  # the number of ids in the text of the chain of thought
         self.finish: FinishReason = "stop"
-        room = engine.max_context - len(self.prompt)
-        self._limit = min(room, request.sampling.max_tokens)
+        self._limit = min(engine.max_context - len(self.prompt), request.sampling.max_tokens)
         self._grammar = ReplyGrammar.of(request.conversation)
         self._parser = self.new_parser()
         self._shown = VisibleText(request.stop)
@@ -174,8 +173,7 @@ class Generation:
         """Count the tokens of a chain of thought in a malformed header."""
         if any(isinstance(event, Started) and event.kind == "reasoning" for event in events):
             text = "".join(event.text for event in events if isinstance(event, Delta))
-            sampled = len(self.completion) - self._boundary
-            self.reasoning_tokens += min(len(encode(text)), sampled)
+            self.reasoning_tokens += min(len(encode(text)), len(self.completion) - self._boundary)
 
     def _steer(self, disallowed: Started | None) -> list[Event]:
         """Return to the end of the last message and write the next header."""

@@ -161,8 +161,7 @@ class CompletionReply(SentReply):
 
     def finished(self) -> Json:
         """Return the complete response."""
-        choices = [self._choice(*self._pieces)]
-        return self._head | {"choices": choices, "usage": self._usage()}
+        return self._head | {"choices": [self._choice(*self._pieces)], "usage": self._usage()}
 
     def _choice(self, *pieces: Piece, offset: int = 0) -> dict[str, Any]:
         """Return a choice; `offset` is the length of the text before its pieces."""
@@ -209,5 +208,4 @@ class CompletionReply(SentReply):
 async def create_raw_completion(context: RequestContext, request: Request) -> Response:
     """Continue a prompt, streaming or not."""
     body = await context.read(request, CompletionRequest)
-    reply = CompletionReply(context, body)
-    return await reply.respond(request, context.stop, stream=body.stream)
+    return await CompletionReply(context, body).respond(request, context.stop, stream=body.stream)

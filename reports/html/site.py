@@ -65,8 +65,7 @@ def render_site(site: Site, history: History) -> Mapping[str, str]:
         title="How providers are verified",
     )
     badges = {f"{run.run}/{BADGE}": badge(run.summary) for run in site.runs}
-    data = site.model_dump_json(indent=2) + "\n"
-    return {INDEX: index, METHODS: methods, DATA: data, **badges}
+    return {INDEX: index, METHODS: methods, DATA: site.model_dump_json(indent=2) + "\n", **badges}
 
 
 def render_history(history: History, folder: Path, version: str) -> str:

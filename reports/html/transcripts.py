@@ -293,8 +293,7 @@ class Candidates:
             for record in taken
             if record is not None
         )
-        order = dict.fromkeys([*named, *kinds, *_evenly_spaced(self._healthy)])
-        return list(order)[:MOST_KEPT]
+        return list(dict.fromkeys([*named, *kinds, *_evenly_spaced(self._healthy)]))[:MOST_KEPT]
 
 
 def shown_findings(score: Score) -> tuple[Finding, ...]:

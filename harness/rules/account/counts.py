@@ -221,8 +221,7 @@ def _moved(replies: Sequence[Row]) -> Iterator[Claim]:
                 got = row.text if early else row.reasoning
                 entry = Entry(what, place, "count", wanted, got, repr(moved))
                 fewest = SEVERAL if abs(ledger.thinking - ledger.cot) > NEAR else ALIKE
-                unit = row.request or row.sample
-                yield Claim(row, entry, alike=True, unit=unit, fewest=fewest)
+                yield Claim(row, entry, alike=True, unit=row.request or row.sample, fewest=fewest)
                 break
 
 

@@ -94,8 +94,7 @@ def _compared(
     always = proves and len(broken) == len(calls) and len(written) >= _FEWEST_CALLS
     for score, row, arguments, _ in broken:
         share = f"{message}, as in {len(broken)} of {len(calls)} calls with {what}."
-        shown = evidence(score.record, "$", expected, arguments, row.exchange)
-        yield share, shown, always
+        yield share, evidence(score.record, "$", expected, arguments, row.exchange), always
 
 
 @family.cross_check(

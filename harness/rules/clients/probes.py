@@ -155,8 +155,7 @@ def _lost_cot(variant: Variant, rollout: ParsedRollout) -> Problem | None:
     if got not in differences(after_calls(before, replace(first, reasoning="")), before):
         raise NotVerifiableError("tokens_fit_no_prompt")
     message = f"The prompt of the form {variant.name!r} lacks the CoT before the call."
-    expected = f"{min(right)} more prompt tokens"
-    wrong = Problem(exchange, message, expected, f"{got} more", "$.usage")
+    wrong = Problem(exchange, message, f"{min(right)} more prompt tokens", f"{got} more", "$.usage")
     return _severe(variant, wrong)
 
 

@@ -87,8 +87,7 @@ class Prompt:
     @cached_property
     def functions(self) -> str:
         """The tools as JSON, by which equal prompts are rendered once."""
-        tools = [(tool.name, tool.description, tool.parameters) for tool in self.tools]
-        return json.dumps(tools)
+        return json.dumps([(tool.name, tool.description, tool.parameters) for tool in self.tools])
 
 
 def after_calls(before: Prompt, reply: Reply) -> Prompt:
@@ -220,8 +219,7 @@ def _commented_once(text: str, tools: Iterable[harmony.FunctionTool]) -> str:
 
 def _items(prompt: Prompt, separator: str) -> Sequence[harmony.ConversationItem]:
     """Return what its messages other than instructions are rendered from."""
-    turns = [turn for turn in prompt.turns if not instructs(turn)]
-    return items_of(turns, separator=separator)
+    return items_of([turn for turn in prompt.turns if not instructs(turn)], separator=separator)
 
 
 def _length(items: Iterable[harmony.ConversationItem], how: Rendering) -> int:
@@ -273,8 +271,7 @@ CERTAIN = frozenset({_PARTS_AS_JSON, _COT_OF_USER})
 def explanations(longer: Prompt, shorter: Prompt, got: int) -> list[str]:
     """Return the mistakes that would give this difference. Raises VocabularyError."""
     if count(longer, _LIBRARY) - count(shorter, _LIBRARY) == got:  # The whole prompt is rendered.
-        has_cot = any(isinstance(turn, Reasoning) for turn in longer.turns)
-        return [_KEPT_COT] if has_cot else []
+        return [_KEPT_COT] if any(isinstance(turn, Reasoning) for turn in longer.turns) else []
     named = [name for name, counted in _mistakes() if counted(longer) - counted(shorter) == got]
     return [*named, *_lost_channels(longer, shorter, got)]
 

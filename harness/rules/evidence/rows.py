@@ -174,8 +174,7 @@ def _pieces(exchange: ParsedExchange) -> Mapping[str, list[str]]:
             place = "CoT" if "reasoning" in event.type else "answer"
             deltas = [(place, nested(event.data, "delta"))]
         else:
-            choices = objects(nested(event.data, "choices"))
-            inner = [choice.get("delta") for choice in choices]
+            inner = [choice.get("delta") for choice in objects(nested(event.data, "choices"))]
             # Some servers send the CoT under both names.
             cots = [nested(e, "reasoning") or nested(e, "reasoning_content") for e in inner]
             deltas = [("CoT", cot) for cot in cots]

@@ -280,8 +280,7 @@ def _distribution(responses: ProbeResponses) -> Trials:
         texts.setdefault(name, []).append(drawn_text(reply.reasoning, reply.text))
     p = p_value({name: draws.texts for name, draws in golden.drawn.items()}, texts)
     message = f"{len(same)} replies at temperature 1 are not distributed like the reference's."
-    expected = f"a p-value above {_SIGNIFICANCE:g}"
-    other = Problem(same[0][1], message, expected, f"p = {p:.2g}")
+    other = Problem(same[0][1], message, f"a p-value above {_SIGNIFICANCE:g}", f"p = {p:.2g}")
     yield other if p <= _SIGNIFICANCE else None
 
 
@@ -306,8 +305,7 @@ def _same_prompts(golden: Golden, responses: ProbeResponses) -> int:
     """How many replies have prompts as long as the golden ones, with or without a date."""
     due = {name: answer.prompt_tokens for name, answer in golden.continuations.items()}
     due |= {name: answer.prompt_tokens for name, answer in golden.drawn.items()}
-    replies = responses.readable(*due)
-    return sum(reply.input_tokens == due[name] for name, _, reply in replies)
+    return sum(reply.input_tokens == due[name] for name, _, reply in responses.readable(*due))
 
 
 def _comparable(

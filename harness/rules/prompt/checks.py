@@ -63,8 +63,7 @@ def _added(answer: Answer) -> Iterator[Problem]:
     got = answer.usage.input_tokens or 0
     if got - due >= _FEWEST_HIDDEN_TOKENS:
         message = f"The prompt has {got - due} tokens more than the messages of the request."
-        expected = f"about {due} tokens"
-        yield Problem(answer.exchange, message, expected, f"{got} tokens", "$.usage")
+        yield Problem(answer.exchange, message, f"about {due} tokens", f"{got} tokens", "$.usage")
 
 
 _COUNTED = 0.9  # the least share of the texts; another tokenizer needs a little less

@@ -187,8 +187,7 @@ def _bare(responses: ProbeResponses) -> Trials:
             message = f"{message[:-1]}, and joins the client's instructions to them."
     expected = " or ".join(f"{tokens} tokens" for tokens in sorted(right))
     severity: Severity | None = "error" if added else None
-    got = f"{count} tokens"
-    other = Problem(exchange, message, expected, got, "$.usage", severity=severity)
+    other = Problem(exchange, message, expected, f"{count} tokens", "$.usage", severity=severity)
     yield None if any(count - tokens in _HARMLESS for tokens in right) else other
 
 

@@ -55,8 +55,7 @@ def _shared_call_ids(examined: Sequence[Score]) -> Iterator[Difference]:
     conversation still differ, or `calls.id.repeated` reports them.
     """
     for api in APIS:
-        group = [score for score in examined if score.condition.api == api]
-        yield from _collisions(group, "call")
+        yield from _collisions([score for score in examined if score.condition.api == api], "call")
 
 
 def _collisions(examined: Sequence[Score], what: Literal["reply", "call"]) -> Iterator[Difference]:
@@ -148,5 +147,4 @@ def _other_models(examined: Sequence[Score]) -> Iterator[Difference]:
                 message = (
                     "The reply names a different model from most replies under this condition."
                 )
-                got = ", ".join(sorted(others))
-                yield message, evidence(score.record, "$.model", usual, got)
+                yield message, evidence(score.record, "$.model", usual, ", ".join(sorted(others)))

@@ -50,8 +50,7 @@ def _other_efforts(responses: ProbeResponses) -> Trials:
     """
     for effort, request in zip(OTHER_EFFORTS, EFFORT_REQUESTS, strict=True):
         for rollout in responses.all(request.id):
-            feature = f"the effort {effort}"
-            yield None if declined(rollout) else failure(rollout, feature)
+            yield None if declined(rollout) else failure(rollout, f"the effort {effort}")
 
 
 @GROUP.probe(

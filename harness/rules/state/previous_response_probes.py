@@ -294,8 +294,7 @@ def _right_prompts(earlier: Reply) -> list[Prompt]:
 
 def _added_tokens(prompts: Iterable[Prompt]) -> frozenset[int]:
     """How many more tokens these prompts may have than that of `told`."""
-    sizes = (differences(prompt, _PROMPTS["told"]) for prompt in prompts)
-    return frozenset[int]().union(*sizes)
+    return frozenset[int]().union(*(differences(prompt, _PROMPTS["told"]) for prompt in prompts))
 
 
 def _is_sum(earlier: Reply, more: int, right: frozenset[int]) -> bool:
@@ -382,8 +381,7 @@ def _with_instructions(before: Prompt, reply: Reply) -> _PromptList:
         ("The instructions of an earlier request remain in the prompt.", (_OLD, _NEW)),
     ):
         for stale in ((), (thought,)):
-            turns = (*_instructing(*texts), greeting, *stale, answer, farewell)
-            yield message, Prompt(turns)
+            yield message, Prompt((*_instructing(*texts), greeting, *stale, answer, farewell))
 
 
 @_probe(

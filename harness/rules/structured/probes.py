@@ -250,8 +250,7 @@ def _unfit(exchange: ParsedExchange, reply: Reply) -> Problem | None:
     problem = "a JSON object" if value is None else misfit(value, schema)
     if problem is None:
         return None
-    message = "The answer violates its schema."
-    return Problem(exchange, message, problem, reply.text)
+    return Problem(exchange, "The answer violates its schema.", problem, reply.text)
 
 
 def _contains_fit(exchange: ParsedExchange, reply: Reply) -> bool:

@@ -82,8 +82,7 @@ def _cached(examined: Sequence[Score]) -> Iterator[Difference]:
         most, _ = fewer.get(score.record, (least, count))
         if count < most:
             message = "The prompt has fewer tokens than its own text: a cached part is not counted."
-            got = f"{count} tokens"
-            yield message, evidence(score.record, "$.usage", f"at least {most}", got)
+            yield message, evidence(score.record, "$.usage", f"at least {most}", f"{count} tokens")
 
 
 @family.cross_check(
@@ -116,8 +115,7 @@ def _input_tokens(examined: Sequence[Score]) -> Iterator[Difference]:
                 message = (
                     "The number of prompt tokens differs from other attempts at the same request."
                 )
-                got = str(score.traits.first_input)
-                found = evidence(score.record, "$.usage", str(usual), got)
+                found = evidence(score.record, "$.usage", str(usual), str(score.traits.first_input))
                 modes = ("stream",) if _is_stream(score) != _is_stream(right) else ()
                 other = {"compared": right.record, "differing": modes}
                 yield message, found.model_copy(update=other)

@@ -229,8 +229,7 @@ def unmatched_result_accepted(body: Json, _: ClientRequest) -> None:
 
 @hooks.REQUEST.when(hooks.of_responses)
 def message_before_output_refused(body: Json, _: ClientRequest) -> None:
-    items = messages_of(body)
-    for at, (item, after) in enumerate(pairwise(items), start=1):
+    for at, (item, after) in enumerate(pairwise(messages_of(body)), start=1):
         if item.get("type") == "function_call" and after.get("role"):
             raise invalid(f"input[{at}]", "An output must follow its call.")
 

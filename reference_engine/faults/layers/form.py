@@ -144,8 +144,7 @@ hooks.PAYLOAD.faults(
 def status_of_a_cut(data: Json, _: ClientRequest) -> None:
     response = response_of(data)
     if any(item.get("type") == "function_call" for item in response.get("output") or ()):
-        cut = {"reason": "max_output_tokens"}
-        response |= {"status": "incomplete", "incomplete_details": cut}
+        response |= {"status": "incomplete", "incomplete_details": {"reason": "max_output_tokens"}}
     for choice in choices(data):
         if choice.get("finish_reason") == "tool_calls":
             choice["finish_reason"] = "stop"

@@ -163,8 +163,7 @@ class StagedExperts(MixtureOfExperts):
         bias_share = share if self.bias_weighted else (share > 0).float()
         out = product(bias_share, self.mlp2_bias.float().mT)
         for expert in range(len(self.mlp1_bias)):
-            given = self.rounded(tokens)
-            first = product(given, self.mlp1_weight[expert], self.mlp1_bias[expert])
+            first = product(self.rounded(tokens), self.mlp1_weight[expert], self.mlp1_bias[expert])
             inner = self.rounded(self.activation(first, self.limit))
             second = product(inner, self.mlp2_weight[expert].mT).float()
             out += second * share[..., expert, None]

@@ -319,8 +319,7 @@ def json_object_empty(conversation: Conversation) -> Conversation:
 def answer_as_mcp_call(item: Json, request: ClientRequest) -> None:
     wanted = (request.body.get("text") or {}).get("format") or {}
     if wanted.get("type", "text") != "text" and item.get("type") == "message":
-        parts = item.pop("content", [])
-        arguments = "".join(part.get("text", "") for part in parts)
+        arguments = "".join(part.get("text", "") for part in item.pop("content", []))
         item |= {"type": "mcp_call", "server_label": "json", "arguments": arguments}
         item["name"] = "<|constrain|>json"
 

@@ -112,8 +112,7 @@ def questions_joined(items: hooks.Items) -> list[ConversationItem]:
 def system_as_system_message(message: Message) -> list[Message]:
     if message.role != "developer" or message.content is None:
         return [message]
-    text = message.content.removeprefix(_INSTRUCTIONS)
-    return [replace(message, header="system", content=text)]
+    return [replace(message, header="system", content=message.content.removeprefix(_INSTRUCTIONS))]
 
 
 @hooks.DEVELOPER_TEXT

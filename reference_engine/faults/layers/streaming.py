@@ -262,8 +262,7 @@ async def stream_simulated(events: SseStream, _: ClientRequest) -> SseStream:
 
 @hooks.REPLY.when(hooks.of_streams)
 def stream_as_plain_text(reply: Reply, _: ClientRequest) -> Reply:
-    plain = {"content-type": "text/plain; charset=utf-8"}
-    return replace(reply, headers=reply.headers | plain)
+    return replace(reply, headers=reply.headers | {"content-type": "text/plain; charset=utf-8"})
 
 
 @hooks.SSE_EVENT

@@ -63,8 +63,7 @@ hooks.SSE_EVENT.faults(
 @hooks.whole_text("call")
 def escapes_in_arguments(text: str) -> str:
     with suppress(ValueError):
-        written = json.dumps(json.loads(text))
-        return re.sub("[<>&]", lambda char: f"\\u{ord(char[0]):04x}", written)
+        return re.sub("[<>&]", lambda char: f"\\u{ord(char[0]):04x}", json.dumps(json.loads(text)))
     return text
 
 

@@ -206,8 +206,7 @@ class ResponsesHandler:
 
     async def input_items(self, request: Request) -> Response:
         """List the input of a stored response, not that of earlier responses. Raises ApiError."""
-        stored = self._stored(request)
-        return json_response(page(orjson.loads(stored.input), request.query_params))
+        return json_response(page(orjson.loads(self._stored(request).input), request.query_params))
 
     async def cancel(self, request: Request) -> Response:
         """Refuse: only background responses can be cancelled, and this server has none."""

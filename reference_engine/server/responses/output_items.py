@@ -190,8 +190,7 @@ class WebSearchOutput(_ServedCallOutput):
 
     def _show(self, ran: Ran) -> str:
         if self._sources and self.fields["action"]["type"] == "search":
-            urls = [{"type": "url", "url": url} for url in ran.sources]
-            self.fields["action"]["sources"] = urls
+            self.fields["action"]["sources"] = [{"type": "url", "url": url} for url in ran.sources]
         return "completed"
 
 
