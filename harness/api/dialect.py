@@ -1,6 +1,7 @@
 """The base of all APIs: build requests, and read responses as replies. No I/O."""
 
 import weakref
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -21,7 +22,7 @@ from harness.records.rollouts import Exchange, Response
 Events = Callable[[], Iterable[StreamEvent]]
 
 
-class Dialect:
+class Dialect(ABC):
     """Requests and replies of one API as pure functions over JSON, without network access.
 
     Each exchange is read once, and its reply is cached while the exchange is in use.
@@ -53,30 +54,30 @@ class Dialect:
         body |= settings.extra_body
         return {name: body[name] for name in body if name not in settings.omits}
 
+    @abstractmethod
     def next_request(
         self, body: Mapping[str, Any], reply: Reply, items: Items, *, history: History = "sent"
     ) -> Body:
         """Return the body after `reply` and `items`."""
-        raise NotImplementedError
 
     def offered(self, tools: Sequence[Tool]) -> Body:
         """Return the body member that offers these tools; empty without tools."""
         return {"tools": list(map(self._tool, tools))} if tools else {}
 
+    @abstractmethod
     def turns(self, body: Mapping[str, Any]) -> list[Any]:
         """Return the readable messages or items of a request, which may be malformed."""
-        raise NotImplementedError
 
+    @abstractmethod
     def logprob_options(self, alternatives: int) -> dict[str, Any]:
         """The body members that request logprobs, with this many alternatives for each token."""
-        raise NotImplementedError
 
+    @abstractmethod
     def logprobs(self, raw: Mapping[str, Any]) -> list[Mapping[str, Any]]:
         """The entries of a reply's `raw` object in the form of Chat Completions, one per token.
 
         Chat and Responses have only those of the answer.
         """
-        raise NotImplementedError
 
     def with_limit(self, body: Mapping[str, Any], tokens: int) -> dict[str, Any]:
         """Return the same request with another limit of output tokens."""
@@ -98,6 +99,7 @@ class Dialect:
         self._cache[key] = weakref.ref(exchange, lambda _: self._cache.pop(key, None)), reply
         return reply
 
+    @abstractmethod
     def _conversation(
         self,
         items: Items,
@@ -106,23 +108,22 @@ class Dialect:
         settings: RequestSettings,
     ) -> Body:
         """Return the body members of the conversation and its tools."""
-        raise NotImplementedError
 
     def _tool(self, tool: Tool) -> Body:
         """A function in the form of this API."""
         raise NotImplementedError
 
+    @abstractmethod
     def _options(self, settings: RequestSettings) -> Body:
         """Return the body members of the settings; None for a member that is left out."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _reassembled(self, response: Response, events: Iterable[StreamEvent]) -> Body:
         """Return the object that a non-streaming response would have as its body."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _reply(self, raw: Body) -> Reply:
         """Return the reply in a complete response object."""
-        raise NotImplementedError
 
 
 def events_of(exchange: Exchange) -> Iterator[StreamEvent]:

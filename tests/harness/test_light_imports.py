@@ -12,7 +12,7 @@ HEAVY = ("numpy", "openai", "scipy", "torch")
     "modules",
     [
         "gpt_oss_verify.verify, harness.session",
-        "harness.statistics.model_equality, harness.statistics.noninferiority",
+        "harness.statistics.draws, harness.statistics.noninferiority",
     ],
 )
 def test_imports_are_lightweight(modules: str) -> None:
