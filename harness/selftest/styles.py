@@ -229,7 +229,9 @@ def _response(recorded: Exchange, status: int, headers: dict[str, str], data: by
         text = _FINGERPRINT.sub(replica[0], text)
     if (made := _CREATED.search(known)) and (created := _CREATED.search(text)):
         since = int(made["time"]) - int(created["time"])
-        text = _CREATED.sub(lambda found: _later(found, since), text)
+        text = _CREATED.sub(
+            lambda found: found[0].replace(found["time"], str(int(found["time"]) + since)), text
+        )
     if not headers.get("content-type", "").startswith("text/event-stream"):
         return Response(status=status, headers=headers, body=text)
     raw = [block for block, _ in blocks(bytearray(text.encode()))]
@@ -238,11 +240,6 @@ def _response(recorded: Exchange, status: int, headers: dict[str, str], data: by
     step = (last - first) / max(1, len(raw) - 1)
     parts = tuple(StreamPart(first + number * step, block) for number, block in enumerate(raw))
     return Response(status=status, headers=headers, parts=parts)
-
-
-def _later(found: re.Match[str], seconds: int) -> str:
-    """Return a member with a time that is later by so many seconds."""
-    return found[0].replace(found["time"], str(int(found["time"]) + seconds))
 
 
 async def styled(

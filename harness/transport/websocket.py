@@ -61,7 +61,14 @@ class Sockets:
         try:
             async with connection.sending:
                 if connection.socket is None:
-                    connection.socket = await self._connect(url, headers)
+                    upgrade = {
+                        name: value
+                        for name, value in headers.items()
+                        if name.lower() not in _NOT_OF_UPGRADES
+                    }
+                    connection.socket = await self.session.ws_connect(
+                        parsed_url(url), headers=upgrade, max_msg_size=BODY_BYTES
+                    )
                 sent = time.perf_counter()
                 await connection.socket.send_str(message)
             async with connection.reading:
@@ -82,14 +89,6 @@ class Sockets:
                 connection.timer = asyncio.get_running_loop().call_later(
                     _SECONDS_IDLE, self._retire, name, connection
                 )
-
-    async def _connect(
-        self, url: str, headers: Mapping[str, str]
-    ) -> aiohttp.ClientWebSocketResponse:
-        upgrade = {name: headers[name] for name in headers if name.lower() not in _NOT_OF_UPGRADES}
-        return await self.session.ws_connect(
-            parsed_url(url), headers=upgrade, max_msg_size=BODY_BYTES
-        )
 
     async def _read(
         self, socket: aiohttp.ClientWebSocketResponse, sent: float

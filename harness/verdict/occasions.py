@@ -286,7 +286,10 @@ def _frequency(units: Sequence[_Unit]) -> Iterator[Occasion]:
         yield Occasion(kind="share", share=share)
     if _is_intermittent(units):
         yield INTERMITTENT
-    if _needs_load(units):
+    # The requests that have the finding are right in all tries that were sent alone.
+    answer = asked((None, unit.load > 1, unit.hit) for each in _tries(units) for unit in each)
+    hits_alone, alone = answer.others
+    if alone and not hits_alone and answer.p_more <= _CHANCE:
         yield UNDER_LOAD
 
 
@@ -303,10 +306,3 @@ def _is_intermittent(units: Sequence[_Unit]) -> bool:
     repeated = [each for each in _tries(units) if len(each) > 1]
     mixed = sum(not all(unit.hit for unit in each) for each in repeated)
     return mixed >= max(_FEWEST_MIXED, _MIXED * len(repeated))
-
-
-def _needs_load(units: Sequence[_Unit]) -> bool:
-    """Whether the requests that have the finding are right in all tries that were sent alone."""
-    answer = asked((None, unit.load > 1, unit.hit) for each in _tries(units) for unit in each)
-    hits_alone, alone = answer.others
-    return bool(alone) and not hits_alone and answer.p_more <= _CHANCE

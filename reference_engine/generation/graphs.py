@@ -45,7 +45,9 @@ def forward_for(model: Transformer, cache: KVCache) -> Forward:
     """Return the forward pass for the model's device and kernels."""
     if model.kernels == "torch":
         return GatheredForward(model, cache)
-    if cache.layers[0].keys.is_cuda and _can_be_recorded(model):
+    # Launches can be recorded if they depend only on shapes.
+    fixed = PackedMixtureOfExperts | SmallMixtureOfExperts
+    if cache.layers[0].keys.is_cuda and all(isinstance(each.mlp, fixed) for each in model.blocks):
         return GraphedForward(model, cache, record_graphs())
     return RaggedForward(model, cache)
 
@@ -236,9 +238,3 @@ def _first_stage(model: Transformer) -> ChunkSums:
     from reference_engine.kernels import chunk_sums_triton
 
     return chunk_sums_triton.chunk_sums
-
-
-def _can_be_recorded(model: Transformer) -> bool:
-    """Return whether launches depend only on shapes."""
-    fixed = PackedMixtureOfExperts | SmallMixtureOfExperts
-    return all(isinstance(block.mlp, fixed) for block in model.blocks)

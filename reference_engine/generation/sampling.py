@@ -220,7 +220,11 @@ def read_tokens(logits: Logits, drawn: Tensor, draws: Sequence[Draw]) -> list[To
             chosen[row] = _draw_from(_penalized(logits.of([row]), draw), draw)
         rule = draw.constraint
         if rule is not None and not rule.take(chosen[row]):
-            chosen[row] = _draw_allowed(_penalized(logits.of([row]), draw), draw, rule.allowed())
+            # The number of this draw is independent of the first. The two draws together follow the
+            # distribution of the allowed tokens (exactly, if there is no top_p or top_k).
+            forbidden = ~rule.allowed().to(logits.device)
+            allowed = _penalized(logits.of([row]), draw).masked_fill(forbidden, -math.inf)
+            chosen[row] = _draw_from(allowed, replace(draw, seed=~draw.seed))
             rule.take(chosen[row])
     tokens = [None if token == NO_TOKEN else Token(token) for token in chosen]
     tops = {
@@ -254,17 +258,6 @@ def _settings(draws: Sequence[Draw], device: torch.device) -> Tensor:
     pinned = device.type == "cuda"
     settings = torch.tensor(settings_of(draws), dtype=torch.float64, pin_memory=pinned)
     return settings.to(device, non_blocking=True)
-
-
-def _draw_allowed(logits: Tensor, draw: Draw, allowed: Tensor) -> int:
-    """Draw from the allowed tokens, after the draw from all tokens chose one that is not allowed.
-
-    The random number of the second draw is independent of the first. The two draws together
-    therefore follow the distribution of the allowed tokens (exactly, if there is no top_p or
-    top_k).
-    """
-    masked = logits.masked_fill(~allowed.to(logits.device), -math.inf)
-    return _draw_from(masked, replace(draw, seed=~draw.seed))
 
 
 def _draw_from(logits: Tensor, draw: Draw) -> int:

@@ -184,9 +184,12 @@ class Scheduler:
         """Allocate pages for `length` tokens, preempting newer sequences if necessary."""
         blocks = blocks_of(length)
         while table.missing(blocks) > self._cache.pool.available:
-            if self._running[-1] is sequence:
+            newest = self._running[-1]
+            if newest is sequence:
                 return False
-            self._preempt(self._running[-1])
+            self.tally.preemptions += 1
+            self._release(newest)
+            insort(self._preempted, newest, key=attrgetter("order"))
         table.extend(blocks)
         return True
 
@@ -254,11 +257,6 @@ class Scheduler:
             if self._running and self._expected_pages(first) > self._unreserved_pages():
                 return
             self._start(self._preempted.pop(0))
-
-    def _preempt(self, sequence: Sequence) -> None:
-        self.tally.preemptions += 1
-        self._release(sequence)
-        insort(self._preempted, sequence, key=attrgetter("order"))
 
     def _release(self, sequence: Sequence) -> None:
         if sequence.table is not None:

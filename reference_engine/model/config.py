@@ -78,7 +78,9 @@ class ModelConfig:
         flat = {**raw, **_rope_settings(raw, source)}
         values: dict[str, Any] = {}
         for field in fields(cls):
-            value = _lookup(flat, field.name)
+            value = flat.get(field.name)
+            if value is None:
+                value = flat.get(_ORIGINAL_KEYS.get(field.name, field.name))
             if value is None and field.name == "max_position_embeddings":
                 value = round(values["initial_context_length"] * values["rope_factor"])
             if value is None:
@@ -153,11 +155,6 @@ def _config_file(path: Path | str) -> Path:
 
 def _alternating(layers: int) -> tuple[str, ...]:
     return tuple("full_attention" if n % 2 else "sliding_attention" for n in range(layers))
-
-
-def _lookup(flat: Mapping[str, Any], name: str) -> object:
-    value = flat.get(name)
-    return flat.get(_ORIGINAL_KEYS.get(name, name)) if value is None else value
 
 
 def _number(name: str, value: object, source: Path | str, *, whole: bool) -> int | float:

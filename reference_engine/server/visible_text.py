@@ -96,18 +96,14 @@ class VisibleText:
         self._sent += len(text)
         logprobs = []
         while self._waiting and self._waiting[0][0] <= self._sent:
-            logprobs.append(_logprob(self._waiting.popleft()[1]))
+            _, token = self._waiting.popleft()
+            alternatives = [_named(other, value) for other, value in token.top]
+            logprobs.append(_named(token.id, token.logprob) | {"top_logprobs": alternatives})
         return [Delta(kind, text, tuple(logprobs))] if text else []
 
     def _end(self, event: Ended) -> list[Event]:
         self.items.append(item_of(self._message, "".join(self._texts)))
         return [event]
-
-
-def _logprob(token: Token) -> dict[str, Any]:
-    """Return a token with its logprob and the most probable alternatives, as in both APIs."""
-    alternatives = [_named(other, value) for other, value in token.top]
-    return _named(token.id, token.logprob) | {"top_logprobs": alternatives}
 
 
 def _named(token: int, value: float | None) -> dict[str, Any]:

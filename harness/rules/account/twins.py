@@ -44,19 +44,14 @@ def of_whole_replies(replies: Sequence[Row], counting: Counting) -> Judged:
             continue
         if len({(twin.reasoning, twin.text) for twin in twins}) > 1:
             continue
+        pairs = ((twins[0].reasoning, row.reasoning), (twins[0].text, row.text))
         entry = _beginning(row, twins[0])
         if entry is not None:
             # A rounding error may have changed one reply.
             apart.append(Claim(row, entry, alike=row.api, unit=row.request))
-        elif _is_beginning(row, twins[0]):
+        elif all(text.startswith(_decoded(begin)) for text, begin in pairs):
             yield row, INTACT._replace(witness="whole")
     yield from convicted(apart)
-
-
-def _is_beginning(row: Row, whole: Row) -> bool:
-    """Whether CoT and answer of a reply are the beginnings of those of the whole one."""
-    pairs = ((whole.reasoning, row.reasoning), (whole.text, row.text))
-    return all(text.startswith(_decoded(begin)) for text, begin in pairs)
 
 
 def _beginning(row: Row, whole: Row) -> Entry | None:

@@ -285,7 +285,9 @@ def _always_failed(examined: Sequence[Score]) -> Iterator[Difference]:
             for score in scores
             if (tries := score.traits.tries) is not None
         ]
-        meanwhile = _meanwhile([tries for _, tries in failed], served)
+        since = min((tries.since for _, tries in failed), default=0.0)
+        until = max((tries.until for _, tries in failed), default=0.0)
+        meanwhile = [tries for tries in served if since <= tries.until <= until]
         most = max((tries.failed for _, tries in failed), default=0)
         if len(meanwhile) < _FEWEST_OTHERS or not _is_no_chance(most, meanwhile, len(examined)):
             continue
@@ -299,13 +301,6 @@ def _always_failed(examined: Sequence[Score]) -> Iterator[Difference]:
                 score.record, "$", "a reply", f"status {tries.status}", score.requests - 1
             )
             yield message, shown
-
-
-def _meanwhile(failed: Sequence[Tries], served: Sequence[Tries]) -> list[Tries]:
-    """Return the tries of served requests between the first and the last of those that failed."""
-    since = min((tries.since for tries in failed), default=0.0)
-    until = max((tries.until for tries in failed), default=0.0)
-    return [tries for tries in served if since <= tries.until <= until]
 
 
 def _is_no_chance(most: int, meanwhile: Sequence[Tries], requests: int) -> bool:

@@ -103,7 +103,11 @@ def _other_replies(responses: ProbeResponses) -> Trials:
     documents = [_replies(responses, number, *_KINDS) for number in PREFIXES]
     if not all(len(replies) == len(_KINDS) for replies in documents):
         raise NotVerifiableError("not_three_replies")
-    if not all(_changed(*(reply for _, reply in replies)) for replies in documents):
+    # If all three are drawn from one distribution, the probability is Σ pᵢ² (1 − pᵢ) ≤ 1/4.
+    if not all(
+        warm.generated == again.generated != cold.generated
+        for (_, cold), (_, warm), (_, again) in documents
+    ):
         yield None
         return
     count = len(documents)
@@ -115,14 +119,6 @@ def _other_replies(responses: ProbeResponses) -> Trials:
         "the same reply, or three different ones",
         documents[0][1][1].generated[:80],
     )
-
-
-def _changed(cold: Reply, warm: Reply, again: Reply) -> bool:
-    """Whether both repetitions have one reply, and the new prompt another.
-
-    If all three are drawn from one distribution, the probability is Σ pᵢ² (1 − pᵢ) ≤ 1/4.
-    """
-    return warm.generated == again.generated != cold.generated
 
 
 @GROUP.probe(
