@@ -40,7 +40,7 @@ help:
 	@echo "  make judgements compare what is said of known cases with stored lines: 15 minutes of CPU"
 	@echo "  make schemas   judge JSON Schema's official test suite (downloads it)"
 	@echo "  make clients   measure what real clients need and send (Node.js; 14 CPU minutes); NEWEST=1: the newest"
-	@echo "  make readers   read tables with polars and duckdb, and junit.xml with Allure: RUNS='runs/a runs/b'"
+	@echo "  make readers   read tables with polars and duckdb, and junit.xml of two providers with Allure: RUNS='runs/a runs/b'"
 	@echo "  make recorders measure what recorders and tracers keep of traffic (installs them; Node.js)"
 	@echo "Publish"
 	@echo "  make docs      build the documentation site in build/docs"

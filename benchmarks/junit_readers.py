@@ -63,8 +63,11 @@ def main() -> int:
             shutil.copy(Path(run_folder) / "junit.xml", file)
         run(folder, "npm", "install", "--silent", *NPM)
         run(folder, sys.executable, "-m", "pip", "install", "--quiet", "--target", "site", PIP)
-        urlretrieve(SCHEMA, folder / "junit-10.xsd")
-        for file in files:
+        try:
+            urlretrieve(SCHEMA, folder / "junit-10.xsd")
+        except OSError as error:
+            print(f"not compared with the schema of Jenkins: {error}")
+        for file in files if (folder / "junit-10.xsd").exists() else ():
             validate = "import sys, xmlschema; xmlschema.validate(*sys.argv[1:])"
             run(folder / "site", sys.executable, "-c", validate, file, folder / "junit-10.xsd")
         expected = tuple(map(sum, zip(*map(counts, files), strict=True)))

@@ -36,12 +36,7 @@ def site(*runs: RunPath, out: Path, providers_file: ProvidersFile = None) -> int
         runs: Run folders, or folders that contain them.
         out: The folder of the site.
     """
-    judged = []
-    for run in _expanded(runs):
-        if reason := _left_out(run):
-            say(f"left out: {run} {reason}")
-        else:
-            judged.append(run)
+    judged = [run for run in _expanded(runs) if _is_shown(run)]
     if not judged:
         raise ConfigurationError("Name at least one run: gpt-oss-verify site RUN … --out DIR.")
     prices = {
@@ -71,14 +66,18 @@ def _expanded(runs: Sequence[Path]) -> Iterator[Path]:
         yield from inner or (run,)
 
 
-def _left_out(run: Path) -> str | None:
-    """Return why a run is not shown, if it is not. Raises RunLogError for any other folder."""
-    retest = read_run_info(run).retest
-    if retest is not None:
-        return f"is a retest of {retest.name}; a site shows runs of a suite"
-    if not (run / run_folder.ANALYSIS_FILE).exists():  # perhaps of a run that could not start
-        return f"has no results; judge it with: gpt-oss-verify recheck {run}"
-    return None if run_folder.read_analysis(run).attempts else "has no finished attempt"
+def _is_shown(run: Path) -> bool:
+    """Return whether a run is shown, or say why not. Raises RunLogError for any other folder."""
+    if (retest := read_run_info(run).retest) is not None:
+        reason = f"is a retest of {retest.name}; a site shows runs of a suite"
+    elif not (run / run_folder.ANALYSIS_FILE).exists():  # perhaps of a run that could not start
+        reason = f"has no results; judge it with: gpt-oss-verify recheck {run}"
+    elif run_folder.read_analysis(run).attempts:
+        return True
+    else:
+        reason = "has no finished attempt"
+    say(f"left out: {run} {reason}")
+    return False
 
 
 def _publish(run: Path, folder: Path) -> Analysis:

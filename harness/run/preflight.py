@@ -197,7 +197,8 @@ def require_usable(
     """Raise ProviderUnavailableError after an answer that shows that no request can succeed."""
     status, name = answer.status, provider.name
     url = provider.base_url + DIALECTS[api].path
-    if _is_web_page(answer) and (status < 300 or status in _NOT_FOUND):
+    web_page = answer.headers.get("content-type", "").startswith("text/html")
+    if web_page and (status < 300 or status in _NOT_FOUND):
         other = f", or leave {api} out of its apis" if status in _NOT_FOUND else ""
         raise ProviderUnavailableError(
             f"provider {name} answers {url} with a web page (status {status}), not with JSON: the "
@@ -206,17 +207,31 @@ def require_usable(
     if status < 300:
         return
     explained = f"{status} ({explanation(answer)})"
-    if refused := _refused_access(provider, url, answer):
-        raise refused
-    wait = retry_after(answer.headers) or 0
-    if wait > LONGEST_PAUSE and meaning(answer) == "overload":
-        raise ProviderUnreachableError(
-            f"provider {name} answered {explained} and asks to wait {wait / 60:.0f} minutes "
-            "(Retry-After); try again then"
+    if status == _FORBIDDEN and _OF_PLACE.search(answer.text):
+        raise ProviderUnauthorizedError(
+            f"provider {name} refuses requests from here, not the key: {explained}; send them from "
+            "a place that it supports"
         )
-    if status in GATEWAY_STATUSES:
+    if status in {401, _FORBIDDEN, 407}:
+        remedy = (
+            "a firewall or gateway in front of it answers with a web page"
+            if web_page and status == _FORBIDDEN
+            else f"check the key in {provider.api_key_env}"
+            if provider.api_key_env
+            else "name the variable that holds your key with --api-key-env, or with api_key_env in "
+            "providers.yaml"
+        )
+        raise ProviderUnauthorizedError(f"provider {name} refuses access: {explained}; {remedy}")
+    if out_of_credit(answer):
+        raise ProviderUnauthorizedError(
+            f"provider {name} has no credit left: {explained}; add credit, or use another key"
+        )
+    wait = retry_after(answer.headers) or 0
+    too_long = wait > LONGEST_PAUSE and meaning(answer) == "overload"
+    if too_long or status in GATEWAY_STATUSES:
+        asked = f"; it asks to wait {wait / 60:.0f} minutes" * too_long
         raise ProviderUnreachableError(
-            f"provider {name} answered {explained} at {url} in {TRIES} tries; "
+            f"provider {name} answered {explained} at {url} in {TRIES} tries{asked}; "
             "try again when it is up"
         )
     if status < 400:
@@ -236,40 +251,6 @@ def require_usable(
             f"provider {name} does not support {url}: {explained}; "
             f"check base_url{_missing_version(provider)}, or leave {api} out of its apis"
         )
-
-
-def _refused_access(
-    provider: Provider, url: str, answer: Response
-) -> ProviderUnauthorizedError | None:
-    """Return who refuses all requests, and why, if an answer says so."""
-    status, name = answer.status, provider.name
-    explained = f"{status} ({explanation(answer)})"
-    text = None
-    if status == _FORBIDDEN and _OF_PLACE.search(answer.text):
-        text = (
-            f"refuses requests from here, not the key: {explained}; send them from a place that it "
-            "supports"
-        )
-    elif status == _FORBIDDEN and _is_web_page(answer):
-        text = (
-            f"answers {url} with a web page: {explained}; a firewall or gateway in front of it "
-            "refuses the request, not the key"
-        )
-    elif status in {401, _FORBIDDEN, 407}:
-        remedy = (
-            f"check the key in {provider.api_key_env}"
-            if provider.api_key_env
-            else "name the variable that holds your key with --api-key-env, or with api_key_env in "
-            "providers.yaml"
-        )
-        text = f"refuses access: {explained}; {remedy}"
-    elif out_of_credit(answer):
-        text = f"has no credit left: {explained}; add credit, or use another key"
-    return ProviderUnauthorizedError(f"provider {name} {text}") if text else None
-
-
-def _is_web_page(answer: Response) -> bool:
-    return answer.headers.get("content-type", "").startswith("text/html")
 
 
 def _missing_version(provider: Provider) -> str:

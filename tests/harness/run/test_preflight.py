@@ -171,12 +171,12 @@ async def test_a_missing_or_wrong_key_is_reported(monkeypatch: pytest.MonkeyPatc
                 b"<title>Attention Required!</title>"
             ),
             ProviderUnauthorizedError,
-            "web page: 403.*a firewall or gateway",
+            "403 .*a firewall or gateway",
         ),
         (
             mock.status(429, "100 requests per day", Retry_After="3600"),
             ProviderUnreachableError,
-            "429 .*per day.* asks to wait 60 minutes",
+            "429 .*per day.* wait 60 minutes",
         ),
         (mock.status(301, Location="https://h/"), ProviderUnavailableError, "to https://h/"),
         (mock.raw(b""), ProviderUnreachableError, "connection was closed before"),
