@@ -269,6 +269,7 @@ def _malformed(tokens: int | None) -> Rollout:
     return chat(_content(said) | {"choices.0.message.reasoning": cot} | usage, ANSWER)
 
 
+_CALL_AT = [f"{at}.choices.0.delta.tool_calls.0.function" for at in (4, 5)]
 _ADDED, _TOTAL = "usage.completion_tokens", "usage.total_tokens"
 _INCOMPLETE = {"status": "incomplete", "incomplete_details": {"reason": "max_output_tokens"}}
 _IN_TURN = {"stop": ["is"], "messages": [{"role": "user", "content": "What is it?"}]}
@@ -323,6 +324,7 @@ ROWS: tuple[Judged, ...] = (
         lambda: chat({"choices.0.message.tool_calls.0.function.name": "f<|start|>"}, CALL),
         "calls.name.unknown harmony.markers",
     ),
+    (lambda: chat(_sent({}), CALL), "chat.schema reply.unreadable"),
     (lambda: chat(_sent("{"), CALL), "calls.arguments.cut calls.arguments.json"),
     (lambda: chat(_sent('{"a": NaN}'), CALL), "calls.arguments.json"),
     (lambda: chat(_sent("{'a': None}"), CALL), "calls.arguments.escaped calls.arguments.json"),
@@ -629,6 +631,19 @@ ROWS: tuple[Judged, ...] = (
         ),
         "chat.stream.finish.followed",
     ),
+    (
+        lambda: chat_stream(
+            lambda c: c.insert(-1, {**c[0], "choices": [choice({}, "stop")]}), CALL
+        ),
+        "chat.finish.tool_calls chat.stream.finish.followed",
+    ),
+    (
+        lambda: chat_stream(
+            {f"{_CALL_AT[0]}.name": "", f"{_CALL_AT[1]}.name": "get_weather"}, CALL
+        ),
+        "chat.stream.tool_calls",
+    ),
+    (lambda: chat_stream(lambda c: c.insert(-2, c.pop(1)), LONG), "chat.stream.order"),
     (
         lambda: chat_stream({"2.choices.0.delta.reasoning_content": "Another text."}, CALL),
         "chat.reasoning.field",

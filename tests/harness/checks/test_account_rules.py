@@ -14,7 +14,6 @@ from harness.rules.check import AccountRule
 
 ACCOUNT_RULES = {id_: rule for id_, rule in RULES.items() if isinstance(rule, AccountRule)}
 WHOLE = reply("one, two, three, four, five, six", request="count")
-STOPPED = {"request": "count", "stops": ("five",), "end": "stop string"}
 NOTE = '{"note": "salt"}'
 NOTES = [call(NOTE, wanted=Wanted(name="add_note"), wrote=NOTE)] * 4
 

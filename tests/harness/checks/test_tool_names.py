@@ -22,14 +22,9 @@ def findings(name):
     return {each for each in examined.findings(recorded) if each.startswith("calls.name")}
 
 
-@pytest.mark.parametrize("name", OFFERED)
-def test_offered_names_are_healthy(name):
-    assert findings(name) == set()
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
+NAMES = {
+    "": OFFERED,
+    "calls.name.polluted": (
         "web_searchjson",
         "get_weather<|channel|>commentary",
         "get_weather<|constrain|>json",
@@ -43,14 +38,34 @@ def test_offered_names_are_healthy(name):
         "assistant to=functions.get_weather",
         "searchcode",
         "run-query json",
+    ),
+    # Those that the model invents
+    "calls.name.unknown": (
+        *("get-weather", "getWeather", "Search", "search_code", "get_weather_json"),
+        *("run_query", "get", "weather", "searches", "search.json"),
+    ),
+    # Those of its training
+    "calls.name.built_in": (
+        *("python", "browser.search", "browser.open", "container.exec"),
+        *("repo_browser.print_tree", "apply_patch", "python_exec"),
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "found"), [(name, found) for found, names in NAMES.items() for name in names]
+)
+def test_a_name_is_offered_polluted_invented_or_of_the_training(name, found):
+    assert findings(name) == {*found.split()}
+
+
+@pytest.mark.parametrize(
+    ("api", "mode", "empty", "severity"),
+    [
+        *(("chat", "non-streaming", *row) for row in ((1, "info"), (10, "warning"))),
+        *((*where, 60, "error") for where in product(BOTH_APIS, MODES)),
     ],
 )
-def test_header_remains_in_a_name_are_reported(name):
-    assert findings(name) == {"calls.name.polluted"}
-
-
-@pytest.mark.parametrize(("api", "mode"), [*product(BOTH_APIS, MODES)])
-@pytest.mark.parametrize(("empty", "severity"), [(1, "info"), (10, "warning"), (60, "error")])
 def test_a_header_without_a_name_is_the_models_unless_many_are(api, mode, empty, severity):
     """The name is there, and empty in every event: nothing else is wrong with the reply."""
     tools = {"tools": [{"type": "function", "function": {"name": "search"}}]}
@@ -64,24 +79,6 @@ def test_a_header_without_a_name_is_the_models_unless_many_are(api, mode, empty,
     found = [finding for score in apply_tolerances(scores) for finding in score.findings]
     assert {(each.id, each.severity) for each in found} == {("calls.name.polluted", severity)}
     assert len(found) == empty
-
-
-@pytest.mark.parametrize(
-    "name",
-    ["get-weather", "getWeather", "Search", "search_code", "get_weather_json", "run_query",
-     "get", "weather", "searches", "search.json"],
-)  # fmt: skip
-def test_names_invented_by_the_model_are_unknown_tools(name):
-    assert findings(name) == {"calls.name.unknown"}
-
-
-@pytest.mark.parametrize(
-    "name",
-    ["python", "browser.search", "browser.open", "container.exec", "repo_browser.print_tree",
-     "apply_patch", "python_exec"],
-)  # fmt: skip
-def test_tool_names_from_the_training_are_attributed_to_the_model(name):
-    assert findings(name) == {"calls.name.built_in"}
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from functools import cache
 from itertools import cycle
 
 import pytest
@@ -134,13 +135,17 @@ def test_rounded_prompt_tokens_are_one_finding(counts, found):
     assert compared(priced(counts)).count("usage.input.rounded") == found
 
 
-def judged_replies(odd: Rollout, number: int) -> set[str]:
-    """The severities of the findings about one odd reply among healthy ones."""
-    healthy_ones = [
+@cache
+def _healthy_scores(number: int) -> list[Score]:
+    return [
         measured(rollout([Reply(text=PLAN, reasoning=COT)], sample=str(at), attempt=at))
         for at in range(number)
     ]
-    scores = apply_tolerances([*healthy_ones, measured(odd)])
+
+
+def judged_replies(odd: Rollout, number: int) -> set[str]:
+    """The severities of the findings about one odd reply among healthy ones."""
+    scores = apply_tolerances([*_healthy_scores(number), measured(odd)])
     return {f"{found.id} {found.severity}" for score in scores for found in score.findings}
 
 

@@ -40,7 +40,6 @@ VARIANTS = [
 ]
 Counts = dict[str, tuple[int, int]]
 Provider = Callable[[ProbeRequest, Attempt], Response | list[Reply]]
-ALL = set(CLIENTS_OF["responses"])
 CONVERSATIONS = [each for form in FORMS for each in form.variants if each.turns > 1]
 
 

@@ -112,27 +112,6 @@ def _changing(text: str, request: ProbeRequest) -> Reply:
     return replace(_writing(text, request), wrote=intact.call)
 
 
-def _losing(lost: int, in_streams: bool) -> Provider:
-    """A server that loses the characters beyond ASCII of so many texts in one mode."""
-    beyond = [name for name, text in arguments.TEXTS.items() if not text.intact.isascii()]
-
-    def provider(request: ProbeRequest, attempt: Attempt) -> Reply:
-        intact = text = arguments.TEXTS[request.id].intact
-        if attempt.condition.streaming is in_streams and request.id in beyond[:lost]:
-            text = "".join(filter(str.isascii, text))
-        elif request.id in beyond[lost:]:
-            return Reply(text="No.")
-        said, whole = (_writing(each, request) for each in (text, intact))
-        return replace(said, wrote=whole.call, reasoning=f"The note: {text}")
-
-    return provider
-
-
-def _titled(request: ProbeRequest, _: Attempt) -> Reply:
-    intact = arguments.TEXTS[request.id].intact
-    return replace(_changing(intact.title(), request), reasoning=f"The text is: {intact}")
-
-
 @pytest.mark.parametrize("what", CHANGES, ids=lambda what: what.name)
 def test_texts_that_a_server_changes_alike_fail_if_the_tokens_show_it(what: What) -> None:
     """One text alone does not, and neither does the CoT: a model writes what it did not plan."""
