@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 from background import in_background
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from mock_provider import MockProvider, Received, status, well_behaved, write_json
 from replies import MODEL
@@ -123,6 +123,7 @@ def test_files_that_cannot_be_extended_safely_are_left_alone(text: str) -> None:
         with_entry(text, "f", "first", ENTRY)
 
 
+@settings(max_examples=40)  # YAML is read without its C library, 20 ms an example
 @given(st.text(PRINTABLE, min_size=1, max_size=100), st.text(PRINTABLE, min_size=1))
 def test_any_name_and_model_are_read_back(name: str, model: str) -> None:
     entry = {**ENTRY, "model": model}

@@ -94,13 +94,14 @@ def limited(logits, temperature, top_k, top_p):
     return torch.tensor([rest[n] / total if n in kept else 0.0 for n in range(len(rest))])
 
 
-@pytest.mark.parametrize("candidates", [4, 1024])
+LIMITS = [(1, 1, 2.0), (3, 1, 1.0), (8, 1, 0.7), (8, 0.6, 1.0), (30, 0.9, 2.0), (1000, 0.8, 1.0)]
+
+
 @pytest.mark.parametrize(
-    ("size", "top_k", "top_p", "temperature"),
+    ("candidates", "size", "top_k", "top_p", "temperature"),
     [
-        *((size, 0, 1, temperature) for size in (5, 128, 300) for temperature in (1.0, 0.5, 2.0)),
-        *((300, 1, 1, 2.0), (300, 3, 1, 1.0), (300, 8, 1, 0.7), (300, 8, 0.6, 1.0)),
-        *((300, 30, 0.9, 2.0), (300, 1000, 0.8, 1.0)),
+        *((1024, size, 0, 1, each) for size in (5, 128, 300) for each in (1.0, 0.5, 2.0)),
+        *((candidates, 300, *limits) for candidates in (4, 1024) for limits in LIMITS),
     ],
 )
 def test_frequencies_follow_the_plain_probabilities(
@@ -240,7 +241,7 @@ def test_penalties_lower_the_logits_of_generated_tokens():
     logits = torch.tensor([[3.0, 1.0, 2.0, 0.0]])
     params = SamplingParams(frequency_penalty=0.5, presence_penalty=-0.25)
     lowered = torch.tensor([3.0 - 3 * 0.5 + 0.25, 1.0, 2.0 - 0.5 + 0.25, 0.0]).softmax(-1)
-    seeds = range(4000)
+    seeds = range(1000)
     tokens = sample(
         logits.expand(len(seeds), -1), [Draw(params, seed, 4, None, (0, 2, 0, 0)) for seed in seeds]
     )
