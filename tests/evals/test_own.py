@@ -41,9 +41,12 @@ def at(mock):
 
 
 def test_the_file_names_the_eval():
-    assert own_name("some/my questions.jsonl") == "my-questions"
-    assert own_name("hf:owner/name@main") == "name"
-    assert own_name("aime25") is None
+    specs = {
+        "some/my questions.jsonl": "my-questions",
+        "hf:owner/name@main": "name",
+        "aime25": None,
+    }
+    assert {spec: own_name(spec) for spec in specs} == specs
 
 
 def test_integers_and_choices_are_asked_and_marked(mine):

@@ -94,14 +94,16 @@ def limited(logits, temperature, top_k, top_p):
     return torch.tensor([rest[n] / total if n in kept else 0.0 for n in range(len(rest))])
 
 
-LIMITS = [(1, 1, 2.0), (3, 1, 1.0), (8, 1, 0.7), (8, 0.6, 1.0), (30, 0.9, 2.0), (1000, 0.8, 1.0)]
-
-
 @pytest.mark.parametrize(
     ("candidates", "size", "top_k", "top_p", "temperature"),
     [
         *((1024, size, 0, 1, each) for size in (5, 128, 300) for each in (1.0, 0.5, 2.0)),
-        *((candidates, 300, *limits) for candidates in (4, 1024) for limits in LIMITS),
+        *(
+            (candidates, 300, *limits)
+            for candidates in (4, 1024)
+            for limits in ((1, 1, 2.0), (3, 1, 1.0), (8, 1, 0.7), (8, 0.6, 1.0), (30, 0.9, 2.0))
+        ),
+        *((4, 300, 1000, 0.8, 1.0), (1024, 300, 1000, 0.8, 1.0)),
     ],
 )
 def test_frequencies_follow_the_plain_probabilities(
@@ -161,14 +163,11 @@ def test_a_constraint_does_not_change_logprobs():
     assert token.top[0][0] == 1
 
 
-def test_logprobs_are_returned_only_on_request():
+def test_logprobs_are_returned_only_on_request_and_finite():
+    assert draw([0.0, -500.0], top_logprobs=2).top[1][1] == pytest.approx(-500)
     assert draw([0.0, 1.0]).logprob is None
     alone = draw([0.0, 1.0], top_logprobs=0)
     assert (alone.logprob is not None, alone.top) == (True, ())
-
-
-def test_logprobs_of_improbable_tokens_are_finite():
-    assert draw([0.0, -500.0], top_logprobs=2).top[1][1] == pytest.approx(-500)
 
 
 def test_a_row_gives_the_same_token_alone_and_in_a_batch():
