@@ -98,8 +98,9 @@ def test_a_finding_that_remains_fails(
 
 
 def test_a_finding_that_remains_is_counted_under_its_conditions() -> None:
-    counts = {"chat · streaming": (3, 4), "chat · non-streaming": (0, 4)}
-    result = failed_rule("usage.sum", "failed").model_copy(update={"counts": counts})
+    result = failed_rule("usage.sum", "failed").model_copy(
+        update={"counts": {"chat · streaming": (3, 4), "chat · non-streaming": (0, 4)}}
+    )
     before = RetestedRule(
         rule="usage.sum", severity="error", failures=4, tries=4,
         conditions=("chat · streaming",), half=0.4, enough=6,

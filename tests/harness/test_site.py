@@ -18,7 +18,7 @@ from harness.compare.site import site_of
 from harness.providers.entries import Prices
 from harness.records.runs import TaskInfo
 from harness.records.settings import Thresholds
-from harness.run.run_folder import read_analysis
+from harness.run.run_folder import read_analysis, write_analysis
 from reports import schemas
 from reports.html.site import badge, render_site
 
@@ -86,7 +86,6 @@ def test_a_partial_run_does_not_replace_a_complete_one_of_the_suite(analyses):
 def test_a_smaller_partial_run_does_not_hide_a_failure(analyses):
     failed, passed, _ = analyses
     smaller = passed.model_copy(update={"results": passed.results[:1]})
-    assert failed.attempts == passed.attempts > smaller.attempts > 0
     assert site_of([failed, smaller], {}, "1.0").latest == ("a-1",)
     assert site_of([failed, passed], {}, "1.0").latest == ("a-2",)
 
@@ -198,8 +197,7 @@ def test_a_folder_of_a_failed_start_does_not_stop_a_site(tmp_path, monkeypatch, 
     assert run(["site", "runs", "--out", "site"]) == 0
     assert "runs/mock-0 has no results" in capsys.readouterr().err
     assert not (tmp_path / "site" / "mock-0").exists()
-    empty = read_analysis(place).model_copy(update={"results": ()})
-    (failed / "analysis.json").write_text(empty.model_dump_json(), "utf-8")
+    write_analysis(failed, read_analysis(place).model_copy(update={"results": ()}))
     assert run(["site", "runs/mock-0", "--out", "site"]) == 2
     assert "no finished attempt" in capsys.readouterr().err
 

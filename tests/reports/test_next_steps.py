@@ -77,14 +77,11 @@ def test_a_retest_ends_with_the_command_that_settles_it(decision, status, enough
 
 
 def test_what_the_reason_advises_is_the_next_step_before_the_whole_suite():
-    found = analysis([tool_calling(passing_scores())], decision="inconclusive")
-    settings = found.run.settings.model_copy(update={"first_cases": 2})
-    run = found.run.model_copy(update={"settings": settings})
+    settings = RunSettings(apis=("chat",), modes=("non-streaming",), concurrency=8, first_cases=2)
+    found = analysis(decision="inconclusive", run={"settings": settings})
     verdict = found.verdict.model_copy(update={"enough_tries": 30})
-    assert [
-        line.split(":")[0]
-        for line in lines(found.model_copy(update={"run": run, "verdict": verdict}))
-    ] == ["Add tries to the run", "Verify all cases"]
+    steps = [line.split(":")[0] for line in lines(found.model_copy(update={"verdict": verdict}))]
+    assert steps == ["Add tries to the run", "Verify all cases"]
 
 
 def test_an_unfinished_run_with_findings_is_finished_first():
