@@ -206,13 +206,12 @@ def select(items: Sequence[T], examples: int | None, seed: int) -> tuple[T, ...]
     return tuple(items[index] for index in sorted(order[:examples]))
 
 
-def canonical(value: object) -> str:
-    """Return JSON with sorted keys, without spaces, and with only the necessary escapes."""
-    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-
-
 def rows_sha256(rows: Iterable[object]) -> str:
-    """Return the hash of the rows in canonical JSON, one per line, independent of their order."""
+    """Return the hash of the rows in canonical JSON, one per line, independent of their order.
+
+    It has sorted keys, no spaces, and only the necessary escapes.
+    """
+    canonical = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode
     lines = sorted(canonical(row).encode("utf-8", "surrogatepass") for row in rows)
     return hashlib.sha256(b"\n".join(lines)).hexdigest()
 

@@ -12,7 +12,7 @@ from gpt_oss_verify.screen import print_raw, stdout
 from harness.compare.key_figures import result_summary
 from harness.compare.previous_run import since_previous
 from harness.records.analysis import Analysis
-from harness.records.runs import GATE_SETTINGS, RunInfo
+from harness.records.runs import RunInfo
 from harness.records.scores import Score
 from harness.records.settings import Thresholds
 from harness.run import run_folder
@@ -119,11 +119,6 @@ def with_settings(info: RunInfo, changes: Mapping[str, object] | None) -> RunInf
     """Return `run.json` with changed settings."""
     settings = info.settings.model_copy(update=dict(changes or {}))
     return info.model_copy(update={"settings": settings})
-
-
-def gate_of(analysis: Analysis) -> dict[str, object]:
-    """Return the settings with which a run was judged, as `changes` for `judge_and_report`."""
-    return {name: getattr(analysis.run.settings, name) for name in GATE_SETTINGS}
 
 
 def _write_reports(

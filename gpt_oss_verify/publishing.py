@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from evals.withholding import gated_texts
-from gpt_oss_verify.judge_and_report import gate_of, judge_and_report
+from gpt_oss_verify.judge_and_report import judge_and_report
 from gpt_oss_verify.options import ProvidersFile, RunPath
 from gpt_oss_verify.screen import say, show
 from harness.compare.history import history
@@ -16,6 +16,7 @@ from harness.compare.site import site_of
 from harness.errors import ConfigurationError, RunLogError, os_errors
 from harness.providers.entries import load_providers
 from harness.records.analysis import Analysis
+from harness.records.runs import GATE_SETTINGS
 from harness.records.settings import Thresholds
 from harness.run import run_folder
 from harness.run.published_copy import publish, shortened
@@ -89,7 +90,7 @@ def _publish(run: Path, folder: Path) -> Analysis:
             f"{run} is compared with the file {baseline}, which is not published. Compare it with "
             f"published figures first: gpt-oss-verify recheck {run} --baseline range"
         )
-    gate = gate_of(stored)
+    gate = {name: getattr(stored.run.settings, name) for name in GATE_SETTINGS}
     gate["origins"] = shortened(dict(stored.run.settings.origins))
     thresholds = shortened(stored.verdict.thresholds.model_dump(mode="json"))
     with (

@@ -105,11 +105,9 @@ class Baseline(Protocol):
     @property
     def reading(self) -> Reading:
         """Whose reading of the answers gives the scores that are compared with it."""
-        ...
 
     def reference(self, scores: EvalScores) -> Reference | str:
         """Return the baseline of these scores, or a sentence why there is none."""
-        ...
 
 
 def differ_in_prompts(ours: str | None, theirs: str | None) -> bool:

@@ -44,22 +44,18 @@ class GradedQuestion(Protocol):
     @property
     def question_id(self) -> str:
         """The id of the question."""
-        ...
 
     @property
     def messages(self) -> tuple[Message, ...]:
         """The conversation for the model to continue."""
-        ...
 
     @property
     def items(self) -> tuple[RubricItem, ...]:
         """The rubric."""
-        ...
 
     @property
     def question_tags(self) -> tuple[str, ...]:
         """The tags of the conversation."""
-        ...
 
 
 class GradedEval:

@@ -173,13 +173,6 @@ def completion_of(choice: Mapping[str, Any], path: str) -> Completion:
     return parse_completion(tokens)
 
 
-def functions_of(tools: Sequence[Tool]) -> tuple[harmony.FunctionTool, ...]:
-    """Tools as functions of a harmony prompt."""
-    return tuple(
-        harmony.FunctionTool(tool.name, tool.description, tool.parameters) for tool in tools
-    )
-
-
 def conversation_of(
     items: Items, instructions: str | None, tools: Sequence[Tool], settings: RequestSettings
 ) -> harmony.Conversation:
@@ -187,7 +180,9 @@ def conversation_of(
     leading = [] if instructions is None else [harmony.Developer(instructions)]
     return harmony.Conversation(
         items=(*leading, *items_of(items)),
-        tools=functions_of(tools),
+        tools=tuple(
+            harmony.FunctionTool(tool.name, tool.description, tool.parameters) for tool in tools
+        ),
         effort=_EFFORTS.get(settings.reasoning_effort or "", "medium"),
     )
 

@@ -283,11 +283,6 @@ def as_warning(finding: Finding) -> Finding:
     return finding.model_copy(update={"severity": "warning"})
 
 
-def as_error(finding: Finding) -> Finding:
-    """Return the finding of a warning that is too frequent for any usable model, as an error."""
-    return finding.model_copy(update={"severity": "error"})
-
-
 def tolerated(finding: Finding) -> Finding:
     """Return the finding of a problem that the model may have caused: information, no problem."""
     return finding.model_copy(update={"severity": "info"})

@@ -49,7 +49,6 @@ class StyledServer(Protocol):
         self, method: str, path: str, body: bytes, completions: Sequence[Sequence[int]]
     ) -> tuple[int, dict[str, str], bytes]:
         """Return status, headers and body of a reply with the first completion that is allowed."""
-        ...
 
 
 SHARES = (0.02, 0.05, 0.2, 1.0)

@@ -22,7 +22,6 @@ class Transport(Protocol):
 
         With a wrong `key` or none, the request contains no secret at all.
         """
-        ...
 
 
 async def processed(size: int, work: Callable[[], T]) -> T:

@@ -15,7 +15,7 @@ from harness.rules.account import NO_ACCOUNT, Account
 from harness.rules.account.court import most
 from harness.rules.catalogue import CHECKS, compare_rollouts
 from harness.rules.habits import MALFORMED_HEADERS
-from harness.rules.rule import as_error, as_warning, tolerated
+from harness.rules.rule import as_warning, tolerated
 from harness.statistics.rates import LEVEL_OF_A_LOOK, exceeds, excessive
 from harness.tasks.tool_calling import invalidated
 
@@ -203,7 +203,7 @@ def _judged(
         if (strata_of_errors := serious.get(finding.id)) is None:
             return finding
         if not strata.isdisjoint(strata_of_errors):
-            return as_error(finding)
+            return finding.model_copy(update={"severity": "error"})  # for any usable model
         return finding if proven else as_warning(finding)
 
     findings = tuple(map(judged, score.findings))

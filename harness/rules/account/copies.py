@@ -82,7 +82,8 @@ def _fewest(row: Row, entry: Entry, counting: Counting) -> float:
     planned = _plans_copy(row)
     if counting.fits(row):
         return ALIKE if entry.what is What.RETYPED else _PLANNED if planned else inf
-    return ALIKE if planned or counting.lacks_tokens(row) else inf
+    lacking = (counting.off(row) or 0) > 0 and not counting.is_near(row)  # of more text
+    return ALIKE if planned or lacking else inf
 
 
 def _unit(row: Row) -> Hashable:

@@ -136,10 +136,6 @@ class Counting:
         other, own = any(fits(row, n) for n in more), fits(row)
         return None if other == own else other
 
-    def lacks_tokens(self, row: Row) -> bool:
-        """Whether the count is of more text than the reply has, in the spellings of a model."""
-        return (self.off(row) or 0) > 0 and not self.is_near(row)
-
 
 def _is_of_cot(ledger: Ledger, offset: int) -> bool:
     """Whether the reasoning tokens show that so many tokens are of the CoT, not of the format.
