@@ -96,7 +96,7 @@ def test_the_text_of_an_issue_has_what_each_finding_names(monkeypatch):
     monkeypatch.setattr(commands, "_MOST_LINES", 8)
     monkeypatch.setattr(commands, "_LONGEST_LINE", 200)
     shown = set()
-    for recording, _ in (*ROWS, *OF_FAULTS):
+    for recording in {found: make for make, found in (*ROWS, *OF_FAULTS)}.values():
         for finding in details(recorded := recording()):
             about, at = RULES[finding.id].about, finding.evidence
             result = RuleResult(check=about, status="failed", applicable=1, failures=1, findings=1)
