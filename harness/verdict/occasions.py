@@ -219,7 +219,8 @@ def _conditions(
     about = _about(best.wanted.feature)
     others = [s for s in separations[1:] if _about(s.wanted.feature) != about]
     equal = [best, *(other for other in others if _fits_equally(other, best, units))]
-    for each in equal:
+    places = (each for each in separations if each.wanted.feature in _PLACES)
+    for each in dict.fromkeys((*equal, *places)):
         # The same requests are sent over both APIs and in both modes; others may differ in what
         # no property tells.
         of_place = each.wanted.feature in _PLACES
