@@ -73,6 +73,8 @@ _HOLDER = frozenset({
     *("string", *_BYTES, "decoded", "text", "encoding"),
     *("mimeType", "size", "compression", "comment", "params"),
 })  # fmt: skip
+# A body of two members, of which `kind` (`type` in cassetter, beside `content`) is its format.
+_TAGGED = frozenset({"kind", "content"})
 _STREAM_FIELDS = ("data:", "event:", "id:", "retry:", ":")
 _CONTENT = frozenset({"choices", "output"})
 _NAMES = ("id", "object", "created", "created_at", "model")
@@ -138,12 +140,15 @@ def imported(pair: RecordedPair, models: Sequence[str], scrubber: Scrubber) -> I
     elif response and response.parts and not request.over_websocket:
         body.setdefault("stream", True)
     request = request.model_copy(update={"body": body})
-    began = _began(members, response.headers if response else {})
+    dated = response.headers.get("date") if response else None
+    began = next(filter(None, map(_time, (_first(members, _TIMES), dated))), None)
     exchange = Exchange(
         request=request,
         response=response,
         failure=failure,
-        started_at=_UNKNOWN_TIME if began is None else began.isoformat(),
+        started_at=began.replace(tzinfo=began.tzinfo or UTC).isoformat()
+        if began
+        else _UNKNOWN_TIME,
         elapsed=0.0,
     )
     if response and lost >= MADE and not response.parts:
@@ -171,9 +176,8 @@ def _asked(
     if api is None or body is None:
         raise LeftOutError("neither Chat Completions nor Responses")
     inner = [value["response"] for value in replies if isinstance(value.get("response"), dict)]
-    named = [body.get("model"), *(value.get("model") for value in (*replies, *inner))]
-    named = [invoked[1] if invoked else None, *named]
-    names = [name for name in named if isinstance(name, str)]
+    named = [value.get("model") for value in (body, *replies, *inner)]
+    names = [name for name in (invoked and invoked[1], *named) if isinstance(name, str)]
     if not any(name in models or _GPT_OSS.search(name) for name in names):
         raise LeftOutError(f"model {names[0] if names else None}", names[0] if names else None)
     output = [item for value in (*replies, *inner) for item in objects(value.get("output"))]
@@ -281,7 +285,7 @@ def _why_missing(status: object, media_type: str, members: Mapping[str, Any]) ->
     if not 200 <= (code := _status(status)) < 300:
         return f"status {code} without a body" if code >= 100 else "the connection failed"
     if "event-stream" in media_type:
-        return "stream without a body: mitmproxy records a stream that broke off like this"
+        return "stream without a body: broken off (mitmproxy), or not kept (browsers)"
     return "reply without a body"
 
 
@@ -327,18 +331,9 @@ def _api_of(replies: Sequence[Mapping[str, Any]], request: Mapping[str, Any]) ->
 
 def _name_of(path: str) -> str:
     """Return the end of a path, which identifies the API: `/v1/embeddings`, without ids."""
-    parts = [part for part in path.split("/") if part]
+    parts = path.strip("/").split("/")
     kept = [part for part in parts if len(part) <= 24 and not any(c.isdigit() for c in part[2:])]
     return "/" + "/".join(kept[-2:])
-
-
-def _began(members: Mapping[str, Any], headers: Mapping[str, str]) -> datetime | None:
-    """Return when the request was made, in UTC; to the minute if only the response has a time."""
-    for value in (_first(members, _TIMES), headers.get("date")):
-        time = _time(value)
-        if time is not None:
-            return time if time.tzinfo else time.replace(tzinfo=UTC)
-    return None
 
 
 def _time(value: object) -> datetime | None:
@@ -390,8 +385,10 @@ def _decoded(value: object) -> object:
             pieces = orjson.loads(inner) if inner.startswith("[") else [inner]  # of PollyJS
             return _text(b"".join(_base64(piece) for piece in pieces))
         return _decoded(inner)
-    if isinstance(value, dict) and "kind" in value and len(value) == 2:
-        return _decoded(next(held for name, held in value.items() if name != "kind"))
+    if isinstance(value, dict) and len(value) == 2 and not _TAGGED.isdisjoint(value):
+        kind = value.get("kind", value.get("type"))
+        held = next(held for name, held in value.items() if name not in ("kind", "type"))
+        return _decoded(bytes.fromhex(held) if kind == "binary" else held)
     if isinstance(value, list) and value:
         if isinstance(value[0], str) and _HEX.match(value[0]):  # of nock
             return _text(bytes.fromhex("".join(map(str, value))))
@@ -529,19 +526,14 @@ def _unwrapped(value: object) -> object:
 def _headers_of(value: object) -> dict[str, str]:
     """Recorded headers: an object of texts or lists, or a list of objects or pairs."""
     headers: dict[str, str] = {}
-    pairs: list[tuple[object, object]] = []
-    if isinstance(value, Mapping):
-        pairs = list(value.items())
-    elif isinstance(value, list):
-        for header in value:
-            if isinstance(header, Mapping) and "name" in header:
-                pairs.append((header["name"], header.get("value")))
-            elif isinstance(header, list | tuple) and len(header) == 2:
-                pairs.append((header[0], header[1]))
-    for name, held in pairs:
-        texts = held if isinstance(held, list) else [held]
-        joined = ", ".join(_header(text) for text in texts if text is not None)
-        headers[_header(name).lower()] = joined
+    listed = value.items() if isinstance(value, Mapping) else value
+    for header in listed if isinstance(listed, Iterable) else ():
+        named = isinstance(header, Mapping) and "name" in header
+        pair = (header["name"], header.get("value")) if named else header
+        if isinstance(pair, list | tuple) and len(pair) == 2:
+            texts = pair[1] if isinstance(pair[1], list) else [pair[1]]
+            joined = ", ".join(_header(text) for text in texts if text is not None)
+            headers[_header(pair[0]).lower()] = joined
     return headers
 
 

@@ -38,6 +38,13 @@ RECORD = (
 _FAILURES = ("error", "exception", "failure", "error_str")
 """The members of an entry that say why it has no response."""
 _FINAL = frozenset({*FINAL_EVENTS, "error"})
+# Files of known recorders that are not read, by a member of their objects.
+_UNREAD = {
+    "collection": "a report of newman (Postman), which keeps bodies as lists of numbers",
+    "imposters": "a file of mountebank, which keeps replies and patterns of requests",
+    "responses": "a recording of responses (Python), which lacks the bodies of requests",
+    "_decoded_content": "a reply that requests-cache decoded",
+}
 _SENDS, _FRAMES = "send", "_webSocketMessages"
 
 
@@ -115,17 +122,17 @@ def _files(paths: Sequence[Path], left_out: Counter[str]) -> Iterator[_File]:
         if not path.is_dir():
             yield _file(path)
             continue
-        read = 0
+        read, refused = 0, f"{path} has no recordings ({', '.join(SUFFIXES)}); {RECORD}."
         for inner in sorted(path.rglob("*")):
             if inner.suffix in SUFFIXES:
                 try:
                     yield _file(inner)
                     read += 1
-                except ConfigurationError:
+                except ConfigurationError as error:
+                    refused = str(error)
                     left_out["file without recorded requests"] += 1
         if not read:
-            kinds = ", ".join(SUFFIXES)
-            raise ConfigurationError(f"{path} and its subfolders have no recordings ({kinds}).")
+            raise ConfigurationError(refused)
 
 
 def _pairs(files: Sequence[_File], left_out: Counter[str]) -> Iterator[RecordedPair]:
@@ -168,7 +175,8 @@ def _file(path: Path) -> _File:
             f"`split -C 200m --additional-suffix .jsonl {path.name} part-`, and pass all parts."
         )
     content = _parsed(raw, path)
-    listed = content if isinstance(content, list) else [content]
+    of_newman = isinstance(content, dict) and {"collection", "run"} <= content.keys()
+    listed = content if isinstance(content, list) else [] if of_newman else [content]
     lists = [list(_entries(item)) for item in listed]
     entries = [entry for within in lists for entry in within]
     refused = Counter(entry[REFUSED] for entry in entries if REFUSED in entry)
@@ -190,7 +198,8 @@ def _kind(content: object) -> str:
     if not isinstance(content, dict):
         return "a single value"
     names = [f"`{name}`" for name in content]
-    return f"an object with {first_few(names, 5)}" if names else "an empty object"
+    known = next((what for name, what in _UNREAD.items() if name in content), None)
+    return known or f"an object with {first_few(names, 5)}" if names else "an empty object"
 
 
 def _entries(content: object, depth: int = 0) -> Iterator[Mapping[str, Any]]:

@@ -42,6 +42,7 @@ _TRACERS = (
 )
 _WITHOUT_BODIES = {"traceloop.": "traceloop", "gen_ai.": "OpenTelemetry", "llm.": "traceloop"}
 """The tracers whose spans have no bodies, by the beginning of an attribute."""
+_WITHOUT_REPLY = "span of {} with messages, but without the reply (no CoT, id or stream)"
 _USAGE = ("langfuse.observation.usage_details", "usageDetails")
 _KINDS = frozenset({"reasoning", "message", "function_call"})
 _ASKED = ("messages", "input")
@@ -63,18 +64,14 @@ def span(entry: Mapping[str, Any]) -> Mapping[str, Any] | None:
             reply = _reply(received, next((held[name] for name in _USAGE if name in held), None))
             failed = "ERROR" in str(entry.get("status")).upper() or entry.get("error")
             if reply is None and received and not failed:
-                return _refused(tracer.name)
+                return {REFUSED: _WITHOUT_REPLY.format(tracer.name)}
             time = entry.get("start_time") or entry.get("startTime")
             pair = {"request": {"body": body}, "response": None if failed else reply}
             return {**pair, "client": True, "timestamp": time}
     for start, name in _WITHOUT_BODIES.items():
         if any(key.startswith(start) for key in values):
-            return _refused(name)
+            return {REFUSED: _WITHOUT_REPLY.format(name)}
     return None
-
-
-def _refused(name: str) -> Mapping[str, str]:
-    return {REFUSED: f"span of {name} with messages, but without the reply (no CoT, id or stream)"}
 
 
 def _attributes(value: object) -> Mapping[str, Any]:

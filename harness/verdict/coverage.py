@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from harness.records.analysis import RuleResult
+from harness.rules.catalogue import CHECKS
 from harness.statistics.two_rates import fewest_above
 from harness.text import first_few, percentage
 
@@ -28,11 +29,9 @@ def too_little_judged(
     for part in _parts(rules, recorded):
         missing = sum(part.not_judged.values())
         if part.planned - missing <= LEAST_JUDGED * part.planned:
-            reasons = Counter(part.not_judged).most_common()
-            counted = [f"{count} × {reason.rstrip('.')}" for reason, count in reasons]
             yield (
                 f"{missing} of {part.planned} {part.kind} could not be judged; a PASS requires "
-                f"more than half of them: {first_few(counted, _NAMED)}."
+                f"more than half of them: {_why(part)}."
             )
 
 
@@ -51,27 +50,49 @@ def too_few_replies(recorded: Coverage, lower: float) -> Iterator[str]:
         )
 
 
+def unsettled(rules: Sequence[RuleResult]) -> Iterator[str]:
+    """One sentence for each warning of a recording that a longer one would make an error.
+
+    So many replies have the finding that no model that works causes it, and too few to prove this.
+    """
+    for result in rules:
+        above = CHECKS[result.check.id].error_above if result.status == "warned" else None
+        counts = ((result.failures, result.applicable), *result.counts.values())
+        most = [(hits, of) for hits, of in counts if above is not None and hits > above * of]
+        yield from (
+            f"{hits} of {of} replies have a finding of {result.check.id}: too few to tell whether "
+            "the server or the model made it."
+            for hits, of in most[:1]
+        )
+
+
 def without_reply(recorded: Coverage) -> Iterator[str]:
     """How many recorded requests got no reply, or one that cannot be read, in one sentence.
 
     If all have one, the recorder may have left the others out.
     """
     missing = sum(recorded.not_judged.values())
-    counted = [f"{count} × {why.rstrip('.')}" for why, count in recorded.not_judged.items()]
-    why = first_few(counted, _NAMED)
+    why = _why(recorded)
     if missing == recorded.planned:
         yield (
             f"No recorded request got a reply ({why}): the checks below judge only requests and "
             "rejections."
         )
     elif missing:
-        of = f"{missing} of {recorded.planned} recorded requests"
-        yield f"{of} got no reply ({why}); the checks judge the others."
+        yield (
+            f"{missing} of {recorded.planned} recorded requests got no reply ({why}); the checks "
+            "judge the others."
+        )
     else:
         yield (
             "No recorded reply broke off; many recorders leave out replies that did, or complete "
             "them (docs/real-traffic.md)."
         )
+
+
+def _why(part: Coverage) -> str:
+    reasons = Counter(part.not_judged).most_common()
+    return first_few([f"{count} × {why.rstrip('.')}" for why, count in reasons], _NAMED)
 
 
 def _parts(rules: Sequence[RuleResult], recorded: Coverage | None) -> Iterator[Coverage]:

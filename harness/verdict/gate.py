@@ -100,6 +100,7 @@ def decide(
     unverified = (
         *coverage.too_little_judged(rules.all, recorded),
         *(coverage.too_few_replies(recorded, target_of(thresholds).lower) if recorded else ()),
+        *(coverage.unsettled(rules.all) if recorded else ()),
         *requirements.unverified(rules.all, info, thresholds),
     )
     evals = [result for result in results if result.is_eval]

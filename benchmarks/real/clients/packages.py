@@ -44,7 +44,7 @@ def install(
         pip = [str(work / name / "bin/python"), "-m", "pip", "--disable-pip-version-check"]
         # Without --no-compile, each of them compiles ten times what it imports.
         pip += ["install", "-qq", "--no-input", "--no-compile", *wanted]
-        venv = [sys.executable, "-m", "venv", "--clear", str(work / name)]
+        venv = [each.get("interpreter", sys.executable), "-m", "venv", "--clear", str(work / name)]
         made[name] = [venv, pip] if wanted else [venv]
     wanted = [f"{unpinned(p)}@latest" if newest else p for p in clients["npm"]["packages"]]
     npm = ["npm", "install", "--loglevel=error", "--no-audit", "--no-fund", f"--prefix={work}"]

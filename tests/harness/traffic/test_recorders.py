@@ -76,6 +76,17 @@ FILES: Mapping[str, tuple[object, bool]] = {
     "PollyJS, pieces": (har(pieces(STREAM)), True),
     "nock": (nock(STREAM), True),
     "nock, compressed": (nock([gzip.compress(STREAM.encode()).hex()]), True),
+    "cassetter, compressed": (
+        {
+            "request": {"uri": URL, "body": {"type": "json", "content": ASKED}},
+            "response": {
+                "status": 200,
+                "headers": {"content-type": ["text/event-stream"]},
+                "body": {"type": "binary", "content": gzip.compress(STREAM.encode()).hex()},
+            },
+        },
+        True,
+    ),
     "WebSocket": (sockets(*responses_events(SAID)), True),
     "WebSocket, broke off": (sockets(), False),
     "MLflow": (mlflow(WHOLE), True),
@@ -140,6 +151,8 @@ OTEL = {"attributes": {"gen_ai.request.model": MODEL, "gen_ai.output.messages": 
         ([OTEL], "span of OpenTelemetry"),
         (json.dumps(har({"text": STREAM}))[:400], "recording.json"),
         ({"log": {"entries": []}}, "recording.json"),
+        ({"collection": {}, "run": {"executions": [{"request": {}, "response": {}}]}}, "newman"),
+        ({"responses": [{"response": {"body": STREAM, "url": URL}}]}, "responses .Python"),
     ],
 )
 def test_what_cannot_be_judged_is_refused_by_name(content, said, tmp_path):

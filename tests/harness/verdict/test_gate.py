@@ -18,7 +18,7 @@ from harness.rules.catalogue import CHECKS, PROBES
 from harness.rules.numerics.logprob_probes import GROUP
 from harness.statistics.two_rates import exceeds
 from harness.verdict import gate
-from harness.verdict.coverage import Coverage, too_few_replies, too_little_judged
+from harness.verdict.coverage import Coverage, too_few_replies, too_little_judged, unsettled
 from harness.verdict.gate import decide_calls_and_probes, exit_code
 from harness.verdict.reference_rate import default_thresholds, target_of, with_reference
 from harness.verdict.success_rate import forecast
@@ -236,6 +236,13 @@ def test_the_smallest_recording_that_can_pass_bounds_the_error():
     (reason,) = too_few_replies(Coverage("replies", 30, {"Cut.": 2}), 0.9)
     assert reason.startswith("28 of")
     assert 0.9**29 <= 0.05 < 0.9**28
+
+
+def test_a_recording_in_which_most_replies_warn_of_what_few_cannot_prove_does_not_pass():
+    result = RuleResult(check=CHECKS["calls.arguments.json"].about, status="warned")
+    counts = ({"streams": (3, 4), "whole": (0, 4)}, {"streams": (1, 4)})
+    results = [result.model_copy(update={"counts": each}) for each in counts]
+    assert [reason[:6] for reason in unsettled(results)] == ["3 of 4"]
 
 
 @pytest.mark.parametrize(
