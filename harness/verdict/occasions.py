@@ -219,8 +219,7 @@ def _conditions(
     about = _about(best.wanted.feature)
     others = [s for s in separations[1:] if _about(s.wanted.feature) != about]
     equal = [best, *(other for other in others if _fits_equally(other, best, units))]
-    places = (each for each in separations if each.wanted.feature in _PLACES)
-    for each in dict.fromkeys((*equal, *places)):
+    for each in [*equal, *(s for s in separations if s.wanted.feature in _PLACES)]:
         # The same requests are sent over both APIs and in both modes; others may differ in what
         # no property tells.
         of_place = each.wanted.feature in _PLACES

@@ -103,8 +103,11 @@ def _compiled(responses: ProbeResponses) -> Trials:
     """
     for name, rollout in responses.named(*CONTRADICTED):
         for exchange, reply in rollout.replies:
-            broken = "\N{REPLACEMENT CHARACTER}" in reply.text
-            if reply.text and reply.finish == "stop" and not broken:
+            if (
+                reply.finish == "stop"
+                and reply.text
+                and "\N{REPLACEMENT CHARACTER}" not in reply.text
+            ):
                 # JSON with a text around it was constrained, and changed on its way.
                 problem = None if _contains_fit(exchange, reply) else _unfit(exchange, reply)
                 message = f"The schema has {CONTRADICTED[name][0]}, which has no effect."
