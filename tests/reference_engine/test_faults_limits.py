@@ -1,7 +1,7 @@
 """Faults of sampling parameters, limits, usage, and errors."""
 
 import pytest
-from faulty import HI, Row, after, chat, check, names_of, respond, send
+from faulty import HI, Row, after, chat, check, names_of, respond
 from scripted import ANSWER, CALL, CHAT_TOOL, COT, LONG_COT
 from test_faults_found import found_by_checks
 
@@ -68,6 +68,18 @@ def _prompt_tokens(seen) -> int:
 
 
 USAGE = {
+    "prompts-of-streams-estimated": Row(
+        chat(HI, stream=True, stream_options={"include_usage": True}),
+        lambda s: s.events[-1]["usage"]["prompt_tokens"] == 40,
+    ),
+    "prompt-tokens-rounded": Row(chat(HI), lambda s: _prompt_tokens(s) % 16 == 0),
+    "prompt-counted-per-choice": Row(
+        chat(HI, n=2), lambda s: _prompt_tokens(s) == 2 * len(encode(s.prompt))
+    ),
+    "prompt-tokens-summed-over-turns": Row(
+        after(respond(), "More"),
+        lambda s: s.json["usage"]["input_tokens"] == sum(len(encode(text)) for text in s.prompts),
+    ),
     "prompt-tokens-doubled": Row(
         chat(HI), lambda s: _prompt_tokens(s) == 2 * len(encode(s.prompt))
     ),
@@ -88,6 +100,12 @@ USAGE = {
     ),
 }
 LIMITS = {
+    "truncation-as-completed": Row(
+        respond(said=LONG_COT, max_output_tokens=16, stream=True),
+        lambda s: (
+            s.types[-1] == s.text.rsplit("event: ", 1)[1].split("\n")[0] == "response.completed"
+        ),
+    ),
     "truncated-cot-split": Row(
         chat(HI, said=LONG_COT, max_tokens=16),
         lambda s: s.finish == "length" and s.message["content"] and s.message["reasoning"],
@@ -218,10 +236,6 @@ def test_every_fault_has_a_row_or_is_found_in_single_replies():
     rows |= {"truncated-json-lost"}  # needs grammars, which the scripted engine lacks
     layers = names_of("sampling", "limits", "usage", "errors")
     rows |= {
-        "prompt-counted-per-choice",
-        "prompt-tokens-summed-over-turns",
-        "prompt-tokens-rounded",
-        "prompts-of-streams-estimated",
         # The judged cases have these (benchmarks/judgements.json).
         *("upstream-failures-as-refusals", "prompt-tokens-without-cached"),
         "rejected-drafts-counted",
@@ -241,35 +255,3 @@ def test_shifted_logprobs():
     change = CATALOGUE["logprobs-shifted"].at(PAYLOAD)
     change({"choices": [{"logprobs": {"content": tokens}}]}, ClientRequest("chat", {}, "m"))
     assert [token["logprob"] for token in tokens] == [-1.0, -1.0, -2.0]
-
-
-async def test_a_truncated_response_streamed_as_completed():
-    row = Row(
-        respond(said=LONG_COT, max_output_tokens=16, stream=True),
-        lambda s: (
-            s.types[-1] == s.text.rsplit("event: ", 1)[1].split("\n")[0] == "response.completed"
-        ),
-    )
-    await check("truncation-as-completed", row)
-
-
-async def test_prompt_tokens_of_streams_are_estimated():
-    asked = chat(HI, stream=True, stream_options={"include_usage": True})
-    estimated = Row(asked, lambda s: s.events[-1]["usage"]["prompt_tokens"] == 40)
-    await check("prompts-of-streams-estimated", estimated)
-
-
-async def test_prompt_tokens_rounded_and_of_several_choices():
-    rounded = Row(chat(HI), lambda s: s.json["usage"]["prompt_tokens"] % 16 == 0)
-    await check("prompt-tokens-rounded", rounded)
-    one = (await send(chat(HI))).json["usage"]["prompt_tokens"]
-    twice = Row(chat(HI, n=2), lambda s: s.json["usage"]["prompt_tokens"] == 2 * one)
-    await check("prompt-counted-per-choice", twice)
-
-
-async def test_prompt_tokens_summed_over_turns():
-    row = Row(
-        after(respond(), "More"),
-        lambda s: s.json["usage"]["input_tokens"] == sum(len(encode(text)) for text in s.prompts),
-    )
-    await check("prompt-tokens-summed-over-turns", row)

@@ -4,9 +4,12 @@ import json
 import re
 
 import pytest
+from docs_pages import ROOT
 from faulty import HI, chat, send
 
 from gpt_oss_verify.app import run
+from harness.rules.catalogue import CHECKS
+from harness.rules.suites import choose
 from reference_engine.__main__ import main
 from reference_engine.faults.catalogue import CATALOGUE, FaultError, listing_json, read_plan
 from reference_engine.faults.fault import ALLOWED, CHANGES
@@ -78,15 +81,26 @@ def test_a_rate_picks_the_same_requests_in_every_run():
     assert 0.06 < sum(len(pick) == 2 for pick in picks) / 2000 < 0.12
 
 
+def test_the_default_run_passes_each_stage_of_a_server():
+    page = (ROOT / "docs" / "reference-engine.md").read_text(encoding="utf-8")
+    stages = re.findall(r"(?m)^\| ([^|`]+) \| (`.+`) \| (`.+`) \| `(\S+)` \|$", page)
+    probes = choose("standard").probes
+    sent = {"tool_calling", *(probe.group.name for probe in probes)}
+    assert len(stages) > len(sent)
+    for stage, requests, families, fault in stages:
+        assert sent.issuperset(requests.strip("`").split("`, `")), stage
+        judging = {
+            rule.about.family
+            for rule in (*CHECKS.values(), *probes)
+            if any(map(rule.about.is_named, CATALOGUE[fault].detectors))
+        }
+        assert judging == {*families.strip("`").split("`, `")}, stage
+
+
 async def test_faults_are_combined():
     seen = await send(chat(HI), "usage-zero", "cot-in-content", "effort-ignored")
     assert seen.json["usage"]["total_tokens"] == 0
     assert seen.message["content"] == "I think.\n\nHello there."
-
-
-async def test_other_requests_are_left_alone():
-    seen = await send(chat(HI), "sinks-dropped")
-    assert seen.message["content"] == "Hello there."
 
 
 @pytest.mark.parametrize("name", [name for name, fault in CATALOGUE.items() if not fault.allowed])
