@@ -52,8 +52,7 @@ def expected() -> Verdicts:
     verdicts: dict[str, dict[str, bool]] = {}
     for task in tasks():
         answer, _, item = task.id.rpartition("/")
-        prompt = task.messages[-1].text
-        verdicts.setdefault(answer, {})[item] = true_grade(prompt)
+        verdicts.setdefault(answer, {})[item] = true_grade(task.messages[-1].text)
     return verdicts
 
 

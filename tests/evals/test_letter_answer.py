@@ -256,8 +256,7 @@ def test_the_last_answer_line_wins_unless_another_line_disagrees(answer, end, be
     ],
 )
 def test_choices_that_are_formulas_are_told_apart(text, expected):
-    choices = (r"\frac{1}{2}", r"\frac{1}{\sqrt{2}}", r"\sqrt{2}", "2")
-    assert letter(text, choices) == expected
+    assert letter(text, (r"\frac{1}{2}", r"\frac{1}{\sqrt{2}}", r"\sqrt{2}", "2")) == expected
 
 
 SIX = ("argon", "neon", "krypton", "xenon", "radon", "helium")

@@ -235,8 +235,7 @@ def test_2_to_26_choices_are_asked_and_marked(count):
         put = test.prompt(question.id, number)
         right = test.key(question.id, number)
         assert f"({right}) {texts[1]}" in put.messages[0].text
-        last = ascii_uppercase[count - 1]
-        assert f"or {last}." in put.messages[0].text
+        assert f"or {ascii_uppercase[count - 1]}." in put.messages[0].text
         other = ascii_uppercase[(ascii_uppercase.index(right) + 1) % count]
         for text, marking in (
             (f"Answer: {right}", "correct"),

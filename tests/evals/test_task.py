@@ -331,8 +331,7 @@ def test_k_is_reported_at_powers_of_two_and_at_the_number_of_tries(tries, sizes)
 
 def test_votes_are_counted_by_choice_not_by_letter():
     first = score("a", 1, "wrong", answer="A", order=(2, 0, 1, 3))
-    second = score("a", 2, "wrong", answer="D", order=(1, 0, 3, 2))
-    assert vote(first) == vote(second) == "choice 2"
+    assert vote(first) == vote(score("a", 2, "wrong", answer="D", order=(1, 0, 3, 2))) == "choice 2"
     assert vote(score("a", 3, "correct", answer="B", order=(2, 0, 1, 3))) == "right"
     assert vote(score("a", 4, "wrong", answer="17")) == "17"
     assert vote(score("a", 5, "truncated", answer="A")) is None
@@ -353,10 +352,9 @@ def test_reasoning_tokens_are_counted_separately_from_answer_tokens():
 
 
 def test_failed_questions_reference_a_failed_attempt():
-    found = result(
+    (failed,) = result(
         score("a", 1), score("a", 2), score("b", 1), score("b", 2, "refused", detail="No.")
-    )
-    (failed,) = found.failures
+    ).failures
     assert (failed.sample, failed.mean, failed.outcome) == ("b", 0.5, "refused")
     assert failed.record.endswith("b/2")
 

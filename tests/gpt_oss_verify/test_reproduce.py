@@ -103,7 +103,6 @@ def long_stream(wrong: int, message: str) -> tuple[Subject, Exchange]:
     """A recorded stream of 60 events of which one has a finding."""
     recorded = rollout([Reply(text="Hi.")], api="chat", streaming=True)
     (exchange,) = recorded.exchanges
-    assert exchange.response is not None
     parts = tuple(StreamPart(at=0.0, raw=f'data: {{"event": {number}}}') for number in range(60))
     response = exchange.response.model_copy(update={"parts": parts})
     exchange = exchange.model_copy(update={"response": response})
@@ -517,11 +516,9 @@ def test_a_step_says_what_it_waits_for(
 
 def test_no_variant_is_sent_twice(broken: MockProvider, capsys: pytest.CaptureFixture[str]) -> None:
     usual, before = broken.always, len(broken.posts)
-    assert usual is not None
 
     async def with_tools(request: Received, writer: asyncio.StreamWriter) -> None:
-        body = request.body or {}
-        await (usual if body.get("tools") else greet)(request, writer)
+        await (usual if (request.body or {}).get("tools") else greet)(request, writer)
 
     broken.always = with_tools
     reproduced(capsys, POLLUTED, "--times", "1")
@@ -535,11 +532,9 @@ def test_endless_replies_to_a_variant_are_not_awaited(
 ) -> None:
     monkeypatch.setattr(experiment, "WAIT", 0.3)
     usual = broken.always
-    assert usual is not None
 
     async def endless_without_tools(request: Received, writer: asyncio.StreamWriter) -> None:
-        body = request.body or {}
-        await (usual if body.get("tools") else hang)(request, writer)
+        await (usual if (request.body or {}).get("tools") else hang)(request, writer)
 
     broken.always = endless_without_tools
     code, out, err = reproduced(capsys, POLLUTED, "--times", "1")
@@ -556,8 +551,7 @@ def test_a_failure_of_the_server_is_not_retried(
     monkeypatch.setattr(RetryPolicy, "wait", lambda *_: 0.0)
 
     async def fail_with_tools(request: Received, writer: asyncio.StreamWriter) -> None:
-        tools = (request.body or {}).get("tools")
-        await (status(500) if tools else greet)(request, writer)
+        await (status(500) if (request.body or {}).get("tools") else greet)(request, writer)
 
     with in_background(MockProvider(always=fail_with_tools, models=[MODEL])) as running:
         run(["--base-url", running.base_url, "--model", MODEL, "--only", "prompt.tool"])

@@ -145,8 +145,7 @@ def test_an_incomplete_character_at_the_end_is_dropped():
 
 
 def test_invalid_bytes_do_not_hide_the_following_text():
-    lone = encode("𠮷")[0]
-    tokens = [*encode("<|channel|>final<|message|>a"), lone, *encode("b<|return|>")]
+    tokens = [*encode("<|channel|>final<|message|>a"), encode("𠮷")[0], *encode("b<|return|>")]
     assert messages_of(tokens) == [("answer", "", "a\ufffdb", True)]
 
 

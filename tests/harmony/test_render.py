@@ -300,8 +300,7 @@ def test_headers_and_contents_are_those_of_openai_harmony(text):
 def test_the_orders_of_recipient_and_channel_have_as_many_tokens():
     items = (User("q"), Call("f", "{}"), Result("f", "x"), BuiltinCall("python", "1"))
     prompts = {order: render_prompt(Conversation(items), order) for order in OTHER_ORDERS}
-    usual = render_prompt(Conversation(items))
-    assert {len(prompt) for prompt in prompts.values()} == {len(usual)}
+    assert {len(prompt) for prompt in prompts.values()} == {len(render_prompt(Conversation(items)))}
     text = {order: harmony_encoding().decode(tokens) for order, tokens in prompts.items()}
     called = "assistant<|channel|>commentary to=functions.f <|constrain|>json<|message|>"
     told = "functions.f<|channel|>commentary to=assistant<|message|>"

@@ -36,8 +36,7 @@ def test_without_mlx_one_sentence_says_what_to_install(monkeypatch, tmp_path):
 )
 def test_a_library_that_rotates_without_yarn_is_refused(fault, refused):
     """mlx-lm 0.32.2 rounds the bounds of YaRN's range, and does not know `rope_parameters`."""
-    model = load_model(SMALL_CHECKPOINT)
-    rotary = read_plan([fault] if fault else []).damage(model).rotary
+    rotary = read_plan([fault] if fault else []).damage(load_model(SMALL_CHECKPOINT)).rotary
     turned = [x.flatten().tolist() for x in rotary.angles(torch.tensor([[ROTATED]]))]
     with pytest.raises(SetupError, match="rope_scaling") if refused else nullcontext():
         require_rotation(SMALL_CHECKPOINT, *turned)

@@ -18,7 +18,6 @@ TOOLS = {"tools": [WEB, CODE]}
 LOOP = respond("How deep?", research, **TOOLS)
 STREAM = respond("How deep?", research, stream=True, **TOOLS)
 ENDLESS = respond("Count.", _runs_forever, max_tool_calls=1, max_output_tokens=200, **TOOLS)
-UNASKED = respond("Count.", _runs_forever, tools=[WEB], max_tool_calls=2)
 
 
 def _kinds(seen: Result) -> list[str]:

@@ -49,8 +49,7 @@ def test_each_fault_gets_the_same_completions_in_turn(served: Served):
 
 
 def test_a_fault_with_a_rate_also_gets_its_own_completions_in_turn(served: Served):
-    healthy = [served.reply(), served.reply()]
-    assert [served.reply("usage-zero:0.5") for _ in range(2)] == healthy
+    assert [served.reply("usage-zero:0.5") for _ in range(2)] == [served.reply(), served.reply()]
 
 
 def test_a_fault_that_changes_the_prompt_or_the_sampling_gets_new_completions(served: Served):

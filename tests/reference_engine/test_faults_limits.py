@@ -16,7 +16,6 @@ INVENTED = '<|start|>functions.get_weather to=assistant<|channel|>commentary<|me
 AGAIN = "<|start|>assistant<|channel|>final<|message|>Once more.<|return|>"
 
 
-SHORT = {"max_tokens": 5}
 _PATTERN = {"type": "object", "properties": {"city": {"type": "string", "pattern": "^[A-Z]"}}}
 _WITH_PATTERN = {"type": "function", "function": {"name": "f", "parameters": _PATTERN}}
 HI_PART = {"type": "text", "text": "Hi"}

@@ -15,7 +15,6 @@ from reference_engine.server.settings import AppSettings
 PLAN = "<|channel|>commentary<|message|>One moment.<|end|><|start|>assistant"
 ARGUMENTS = '{"city": "Rome"}'
 calling = chat(HI, said=CALL, tools=[CHAT_TOOL])
-responding = respond(said=CALL, tools=[FLAT_TOOL])
 
 
 LONG_COT = (
@@ -33,7 +32,6 @@ RESULT = [
     {"role": "tool", "tool_call_id": "c1", "content": "sunny"},
 ]  # fmt: skip
 CUSTOM_CALL = COT + "<|channel|>commentary to=functions.note<|message|>Rome<|call|>"
-HYPHENS = CALL.replace("get_weather", "get-the-weather")
 
 
 BERTH = {"type": "object", "properties": {"a": {"type": "integer"}}, "additionalProperties": False}

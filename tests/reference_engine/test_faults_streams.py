@@ -23,10 +23,6 @@ RESULT = [
 ]  # fmt: skip
 
 
-calling = chat(HI, said=CALL, tools=[CHAT_TOOL], stream=True)
-responding = respond(stream=True)
-
-
 def arguments(seen) -> str:
     calls = [call for delta in seen.deltas for call in delta.get("tool_calls", ())]
     return "".join(call["function"].get("arguments", "") for call in calls)

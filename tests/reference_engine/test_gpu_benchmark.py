@@ -265,8 +265,7 @@ def test_the_engine_is_measured_with_and_without_http(monkeypatch: pytest.Monkey
     monkeypatch.setattr("benchmarks.gpu.http.random_model", lambda *_: model)
     (task,) = http(CPU)
     found = {result.name: result for result in task.run()}
-    names = ("HTTP", "engine without HTTP")
-    http_and_engine = [found[f"{name}, 2 streams"] for name in names]
+    http_and_engine = [found[f"{name}, 2 streams"] for name in ("HTTP", "engine without HTTP")]
     assert {result.note for result in http_and_engine} == {"6 tokens, prompts of 8"}
     over_http, alone = (result.value for result in http_and_engine)
     assert found["HTTP / engine without HTTP"].value == pytest.approx(over_http / alone)

@@ -9,8 +9,6 @@ from scripted import ANSWER
 
 RECORDED = Path(__file__).with_name("client_requests.jsonl")
 ROWS = [json.loads(line) for line in RECORDED.read_text("utf-8").splitlines()]
-STORED = {"item_reference", "previous_response_id"}
-"""What names something that the server of the recording stored: OpenAI's API refuses it, too."""
 
 
 def name(row: dict) -> str:

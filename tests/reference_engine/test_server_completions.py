@@ -131,8 +131,7 @@ def test_a_prompt_without_room_for_an_answer_is_rejected(engine, ask):
 def test_only_faults_of_the_engine_affect_raw_completions():
     engine = ScriptedEngine()
     seen = []
-    faults = ["temperature-fixed", "effort-ignored", "finish-length-overwritten"]
-    for given in ([], faults):
+    for given in ([], ["temperature-fixed", "effort-ignored", "finish-length-overwritten"]):
         app = faulty_parts(given).app(engine, AppSettings())
         with serving(app) as url, openai.OpenAI(base_url=url, api_key="-") as client:
             reply = client.completions.create(

@@ -312,8 +312,7 @@ def test_stored_responses_can_be_read_and_deleted(engine, client):
     }  # fmt: skip
     assert client.get(path).status_code == 404
     assert client.delete(path).status_code == 404
-    unstored = ask(client, store=False)
-    assert client.get(f"/responses/{unstored['id']}").status_code == 404
+    assert client.get(f"/responses/{ask(client, store=False)['id']}").status_code == 404
 
 
 def test_an_unanswered_call_of_the_previous_response_is_rejected(engine, client):

@@ -196,8 +196,7 @@ def test_dark_mode_follows_the_system_until_the_reader_chooses(opened):
 
 def test_a_phone_needs_no_sideways_scrolling(opened):
     page = opened(viewport={"width": 390, "height": 844}, has_touch=True)
-    wide = "document.documentElement.scrollWidth"
-    assert page.evaluate(wide) == 390
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
     screenshot(page, "report-phone")
     page.locator("button.cell.bad").first.tap()
     assert page.get_by_role("dialog").bounding_box()["width"] <= 390

@@ -166,8 +166,7 @@ def test_findings_that_do_not_fit_are_counted():
         for each in ids
     )
     shown = printed(found.model_copy(update={"checks": several, "diagnosis": None}))
-    lines = shown.splitlines()
-    assert MOST_LINES - 5 <= len(lines) <= MOST_LINES
+    assert MOST_LINES - 5 <= len(shown.splitlines()) <= MOST_LINES
     fitting = shown.count("error usage.e")
     assert f"and {50 - fitting} more errors, 1 more warning in the report" in shown
     assert shown.count("The total is not the sum") == 1
@@ -361,9 +360,7 @@ def test_tables_of_evals_fit_the_terminal(width):
 
 
 def test_evals_show_reasons_and_warnings():
-    reasons = ["gpqa: worse by far."]
-    found = analysis(evals("gpqa"), decision="fail", reasons=reasons)
-    text = printed(found, 120)
+    text = printed(analysis(evals("gpqa"), decision="fail", reasons=["gpqa: worse by far."]), 120)
     assert "FAIL  gpqa: worse by far." in text
     assert text.count("Sampled with temperature 0.5.") == 1
     assert "Report  runs/mock/report.html" in text

@@ -112,8 +112,7 @@ def _judged(
     info: RunInfo | None = None,
     thresholds: Thresholds | None = None,
 ) -> Judged:
-    name = "mock-20260102-030405"
-    judge = Judge(Path(name), run.tasks)
+    judge = Judge(Path("mock-20260102-030405"), run.tasks)
     for each in rollouts:
         judge.add(each)
     return judge.judged(info or run.info, thresholds)

@@ -240,8 +240,7 @@ def _ends(rollout: Rollout, recorded: Exchange, changed: Exchange) -> LoopEnd | 
         return "failed"
     dialect = DIALECTS[rollout.condition.api]
     try:
-        reply = dialect.read(changed)
-        lost = bool(dialect.read(recorded).calls) and not reply.calls
+        lost = bool(dialect.read(recorded).calls) and not dialect.read(changed).calls
     except UnreadableReplyError:
         return "unreadable"
     return "answered" if lost else None

@@ -121,8 +121,7 @@ def _file_reply(body: bytes, revision: str, *, gated: bool) -> tuple[int, dict[s
         return 403, {"X-Error-Code": "GatedRepo"}, b""
     if not body:
         return 404, {"X-Error-Code": "EntryNotFound"}, b""
-    tag = hashlib.sha256(body).hexdigest()
-    return 200, {"ETag": f'"{tag}"', "X-Repo-Commit": revision}, body
+    return 200, {"ETag": f'"{hashlib.sha256(body).hexdigest()}"', "X-Repo-Commit": revision}, body
 
 
 def _listing_reply(*, known: bool, gated: bool) -> tuple[int, str]:

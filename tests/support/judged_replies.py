@@ -244,8 +244,7 @@ def _summarized(events: list[dict[str, Any]]) -> None:
             event["summary_index"] = event.pop("content_index")
         for item in (event.get("item"), *event.get("response", {}).get("output", [])):
             if item and item["type"] == "reasoning" and item.get("content"):
-                text = item.pop("content")[0]["text"]
-                item["summary"] = [{"type": "summary_text", "text": text}]
+                item["summary"] = [{"type": "summary_text", "text": item.pop("content")[0]["text"]}]
 
 
 def _content(text: object) -> dict[str, Any]:

@@ -55,8 +55,7 @@ class MockProvider:
     async def __aenter__(self) -> MockProvider:
         self._connections: set[asyncio.Task[None]] = set()
         self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
-        port = self._server.sockets[0].getsockname()[1]
-        self.base_url = f"http://127.0.0.1:{port}/v1"
+        self.base_url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/v1"
         return self
 
     async def __aexit__(self, *_: object) -> None:

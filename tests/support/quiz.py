@@ -32,8 +32,7 @@ def answer(prompt: str, seed: int, chance: float) -> str:
     question = prompt.split("\n\n")[0]
     right = draw(f"{question}/{seed}") < chance
     if question in _keys("aime25"):
-        key = int(_keys("aime25")[question])
-        return rf"So it is \boxed{{{key + (0 if right else 1)}}}."
+        return rf"So it is \boxed{{{int(_keys('aime25')[question]) + (0 if right else 1)}}}."
     if question in _keys("gpqa"):
         lines = [line for line in prompt.splitlines() if line[:1] == "(" and line[2:4] == ") "]
         letter = next(line[1] for line in lines if line[4:] == _keys("gpqa")[question])

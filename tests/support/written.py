@@ -71,6 +71,15 @@ def asked(recorded: Rollout, request: Mapping[str, Any]) -> Rollout:
     return recorded.model_copy(update={"exchanges": (asked, *rest)})
 
 
+def sent(recorded: Rollout, body: Mapping[str, Any]) -> Rollout:
+    """The same rollout with this body in each of its requests."""
+    exchanges = tuple(
+        each.model_copy(update={"request": each.request.model_copy(update={"body": body})})
+        for each in recorded.exchanges
+    )
+    return recorded.model_copy(update={"exchanges": exchanges})
+
+
 def faulty(recorded: Rollout, fault: str) -> Rollout:
     """The same rollout with a fault of the catalogue in its first reply."""
     first, *rest = recorded.exchanges

@@ -59,7 +59,6 @@ def reply(
 
 def counted(one: Row, by: Callable[[int], int]) -> Row:
     """The same reply with another count."""
-    assert one.ledger is not None
     return replace(one, ledger=replace(one.ledger, reported=by(one.ledger.reported)))
 
 
@@ -204,7 +203,6 @@ def test_every_answer_twice_shows_not_what_a_server_counts(between: str) -> None
 
 def test_a_text_in_two_items_is_there_twice() -> None:
     one = reply(TEXTS[0] * 2, wrote=TEXTS[0])
-    assert one.ledger is not None
     second = one.ledger.returned + 7  # the header and the end token of the second message
     items = replace(one, ledger=replace(one.ledger, returned=second))
     assert entries([*HEALTHY[1:], items])[-1].what is What.TWICE
@@ -436,7 +434,6 @@ def test_the_sum_of_all_chunks_is_known_from_one_call() -> None:
     one = counted(
         call(text, wanted=Wanted(name="add_note"), wrote=text), lambda n: n * (n + 1) // 2
     )
-    assert one.ledger is not None
     spelled = replace(one, ledger=replace(one.ledger, exact=False, spellings=6))
     assert entries([*HEALTHY, spelled])[-1].what is What.SUMMED
     lost = replace(spelled, ledger=replace(one.ledger, reported=one.ledger.reported + 9))
@@ -450,7 +447,6 @@ def test_a_title_before_every_cot_is_no_convention(title: str) -> None:
     for text, word in zip(TEXTS, WORDS, strict=True):
         cot = f"{word} is a word that I look up, and I say where it stands."
         one = reply(text, title + cot, thought=cot, request=text)
-        assert one.ledger is not None
         titled.append(replace(one, ledger=replace(one.ledger, thinking=tokens(cot))))
     assert {entry.what for entry in entries(titled)} == {What.EDGE}
     own = [replace(one, ledger=replace(one.ledger, thinking=one.ledger.cot)) for one in titled]
@@ -463,7 +459,6 @@ def test_two_tokens_of_every_cot_are_no_convention(more: int, lost: bool) -> Non
     asked = []
     for text, word in zip(TEXTS * 2, WORDS * 2, strict=True):
         one = counted(reply(text, f"{COT} {len(asked)} {word}"), lambda n: n + 2)
-        assert one.ledger is not None
         thinking = one.ledger.cot + (2 if lost else more)
         asked.append(replace(one, ledger=replace(one.ledger, thinking=thinking)))
     assert {entry.what for entry in entries(asked)} == {What.COT_TOKENS if lost else What.INTACT}
@@ -694,8 +689,7 @@ def test_the_end_of_the_cot_at_the_beginning_of_the_answer_is_named() -> None:
     def moved(text: str, early: bool) -> Row:
         cot = f"We name {text[4:8]} and the pier, so the word is short."
         tail = "short." if early else ""
-        shown = cot.removesuffix(tail)
-        split = (shown, tail + text) if early else (cot + text[:9], text[9:])
+        split = (cot.removesuffix(tail), tail + text) if early else (cot + text[:9], text[9:])
         one = reply(split[1], split[0], wrote=text, thought=cot, request=text)
         return replace(one, ledger=replace(one.ledger, thinking=tokens(cot)))
 
@@ -858,7 +852,6 @@ def test_a_worse_model_spells_answers_oddly_as_well_as_cots() -> None:
     def spelled(text: str, number: int) -> Row:
         one = reply(text, f"{COT} Number {number}.", request=f"n{number}")
         more, in_cot = int(number % 6 < 2), int(number % 6 == 0)
-        assert one.ledger is not None
         counts = {"reported": one.ledger.reported + more, "thinking": one.ledger.cot + in_cot}
         return replace(one, ledger=replace(one.ledger, **counts))
 
@@ -869,7 +862,6 @@ def test_a_worse_model_spells_answers_oddly_as_well_as_cots() -> None:
 @pytest.mark.parametrize("share", [2, 4])
 def test_a_word_that_many_cots_lack_is_in_their_reasoning_tokens(share: int) -> None:
     def thought(one: Row, lacks: bool) -> Row:
-        assert one.ledger is not None
         counted = replace(
             one.ledger, thinking=one.ledger.cot + lacks, reported=one.ledger.reported + lacks
         )

@@ -3,8 +3,9 @@
 from typing import Any
 
 import pytest
-from healthy import exchange, json_response, rollout
+from healthy import json_response, rollout
 from replies import Reply, chat_whole, responses_whole
+from written import sent
 
 from harness.api.parsed_rollout import parse_rollout
 from harness.records.conditions import Api
@@ -20,9 +21,7 @@ def found(api: Api, tokens: int, imported: bool = True, **body: Any) -> list[str
     whole = (chat_whole if api == "chat" else responses_whole)(Reply(text="The Douro."))
     name = "prompt_tokens" if api == "chat" else "input_tokens"
     whole["usage"] |= {name: tokens, "total_tokens": tokens + 20}
-    recorded = exchange(api, False, json_response(whole))
-    request = recorded.request.model_copy(update={"body": {"model": "gpt-oss-20b", **body}})
-    made = rollout([recorded.model_copy(update={"request": request})], api=api)
+    made = sent(rollout([json_response(whole)], api=api), {"model": "gpt-oss-20b", **body})
     if imported:
         made = made.model_copy(update={"recording": Recording(source="a.jsonl, line 1")})
     _, findings = catalogue.examine(parse_rollout(made))
@@ -44,11 +43,8 @@ def test_a_hidden_system_prompt_is_reported() -> None:
         (210, {"messages": [{"role": "system", "content": "word " * 140}, *FIVE_WORDS]}),
         (210, {"messages": FIVE_WORDS, "response_format": {"type": "json_object"}}),
         (210, {"messages": IMAGE}),
+        (210, {"messages": FIVE_WORDS, "imported": False}),  # The probe judges it.
     ],
 )
 def test_what_the_client_sent_is_not_hidden(tokens: int, body: dict[str, Any]) -> None:
     assert found("chat", tokens, **body) == []
-
-
-def test_live_traffic_is_judged_by_the_probe() -> None:
-    assert found("chat", 210, imported=False, messages=FIVE_WORDS) == []

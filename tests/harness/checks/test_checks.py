@@ -114,8 +114,7 @@ def test_the_text_of_an_issue_has_what_each_finding_names(monkeypatch):
 
 
 def test_a_changed_item_of_the_final_response_is_reported_with_the_difference():
-    changed = responses_stream({"-1.response.output.1.arguments": "{}"}, CALL)
-    examined = parse_rollout(changed)
+    examined = parse_rollout(responses_stream({"-1.response.output.1.arguments": "{}"}, CALL))
     found = [each for each in catalogue.examine(examined)[1] if each.id == "responses.stream.final"]
     (evidence,) = [each.evidence for each in found]
     assert evidence.got == "{'arguments': '{}'}"

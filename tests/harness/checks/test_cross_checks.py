@@ -1,35 +1,32 @@
 """Checks that compare rollouts: shared ids, and replies to another request."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+import written
 from healthy import SUITE, correct, json_response, rollout
 from replies import MODEL, Reply, chat_whole
+from written import sent, with_members
 
 from harness.api.parsed_rollout import parse_rollout
 from harness.records.scores import Score
 from harness.rules.catalogue import compare_rollouts
 from harness.rules.measured import measured_score
 
-CUT = "Hardly any CoT begins like a sentence: the server may lose the first words."
 LISBON, HTML = (
     next(case for case in SUITE.cases if case.id == name)
     for name in ("weather-lisbon", "markdown-bold")
 )
 
 ANSWERED = {"outcome": "answered"}
+LENGTH = {"choices.0.finish_reason": "length"}
 
 
 def scored(says, sample: str, attempt: int, prompt: str, **options: object) -> Score:
     recorded = rollout(says, sample=sample, attempt=attempt)
     body = {"model": MODEL, "messages": [{"role": "user", "content": prompt}], **options}
-    exchanges = tuple(
-        each.model_copy(update={"request": each.request.model_copy(update={"body": body})})
-        for each in recorded.exchanges
-    )
-    return measured_score(
-        parse_rollout(recorded.model_copy(update={"exchanges": exchanges})), ANSWERED
-    )
+    return measured_score(parse_rollout(sent(recorded, body)), ANSWERED)
 
 
 def found(scores: list[Score]) -> set[tuple[str, str]]:
@@ -48,11 +45,6 @@ def tried(swapped: bool) -> list[Score]:
         for number in range(1, 6)
         for case in (LISBON, HTML)
     ]  # fmt: skip
-
-
-def test_a_reply_to_the_request_of_another_case_is_found() -> None:
-    assert found(tried(swapped=False)) == set()
-    assert found(tried(swapped=True)) == {("reply.foreign", f"{HTML.id}/chat/non-streaming/3")}
 
 
 def test_an_answer_to_another_request_with_a_thought_of_its_own_is_foreign() -> None:
@@ -76,43 +68,10 @@ def test_an_answer_to_another_request_with_a_thought_of_its_own_is_foreign() -> 
             for n in range(1, 5)
         ]  # fmt: skip
 
-    foreign = {("reply.foreign", "tax/chat/non-streaming/3")}
-    assert found(tries(usual["cat"])) == foreign
+    assert found(tries(usual["cat"])) == {("reply.foreign", "tax/chat/non-streaming/3")}
     assert found(tries(usual["cat"], sea=usual["cat"])) == set()  # a stock answer
     stock = "I could not find that out."
     assert found(tries(stock, cat=stock)) == set()
-
-
-def test_a_call_the_model_makes_at_every_request_is_not_foreign() -> None:
-    search = Reply(call=("browser.search", '{"source": "news", "query": "x"}'))
-    asked = {"html": "The news as HTML.", "cat": "Cats?", "dog": "Dogs?", "ant": "Ants?"}
-    tries = [
-        scored(
-            [search if number == 1 and name != "html" else Reply(text="Yes.")], name, number, text
-        )
-        for name, text in asked.items()
-        for number in range(1, 6)
-    ]
-    assert found(tries) == set()
-
-
-def test_an_invented_word_of_another_request_is_found() -> None:
-    told = scored([Reply(text="It is zulu4182.")], "told", 1, "The code word is zulu4182.")
-    base = scored([Reply(text="Use base64 and sha256.")], "base", 1, "How do I encode?")
-    other = scored(
-        [Reply(text="Hello! zulu4182.")], "hello", 1, "Hello! Do not use base64, sha256."
-    )
-    assert found([told, base, other]) == {("reply.foreign", "hello/chat/non-streaming/1")}
-
-
-def test_equal_texts_are_foreign_only_for_unrelated_requests() -> None:
-    text = "Cats purr, and nobody knows why; some say that it heals their bones. " * 4
-    cat, dog = (
-        scored([Reply(text=text)], name, 1, f"Tell me of {name}.") for name in ("cat", "dog")
-    )
-    assert found([cat, dog]) == set()
-    tax = scored([Reply(text=text)], "tax", 1, "Which forms does one file for income from rent?")
-    assert ("reply.foreign", "tax/chat/non-streaming/1") in found([cat, tax])
 
 
 def test_a_short_reply_is_foreign_if_its_prompt_tokens_are_so_too() -> None:
@@ -164,14 +123,6 @@ def test_an_answer_suggested_by_its_own_request_is_not_foreign() -> None:
         for name, more in (("told", ""), ("hidden", "It was in the text that you sent before."))
     ]
     assert found([*said, *others]) == set()
-
-
-def test_truncated_replies_may_share_an_endless_repetition() -> None:
-    body = chat_whole(Reply(text="pin " * 100))
-    body["choices"][0]["finish_reason"] = "length"
-    asked = {"cat": "Tell me of cats.", "tax": "Which forms does one file for income from rent?"}
-    cut = [scored([json_response(body)], name, 1, prompt) for name, prompt in asked.items()]
-    assert found(cut) <= {("reply.id.shared", f"{name}/chat/non-streaming/1") for name in asked}
 
 
 @pytest.mark.parametrize(
@@ -256,17 +207,83 @@ def test_replies_that_name_another_model_are_reported(names: list[str], affected
 
 def cut_at(sample: str, prompt: int, output: int, text: str = "One, two,") -> Score:
     """A reply that was truncated at this many tokens; the request allows 4,096."""
-    body = chat_whole(Reply(text=text))
-    body["choices"][0]["finish_reason"] = "length"
-    body["usage"] |= {"prompt_tokens": prompt, "completion_tokens": output}
+    usage = {"usage.prompt_tokens": prompt, "usage.completion_tokens": output}
+    body = with_members(chat_whole(Reply(text=text)), LENGTH | usage)
     recorded = rollout([json_response(body)], sample=sample)
-    (exchange,) = recorded.exchanges
-    sent = (exchange.request.body or {}) | {"max_tokens": 4096}
-    request = exchange.request.model_copy(update={"body": sent})
-    exchanges = (exchange.model_copy(update={"request": request}),)
-    return measured_score(
-        parse_rollout(recorded.model_copy(update={"exchanges": exchanges})), ANSWERED
-    )
+    return measured_score(parse_rollout(written.asked(recorded, {"max_tokens": 4096})), ANSWERED)
+
+
+def purring(name: str, prompt: str) -> Score:
+    text = "Cats purr, and nobody knows why; some say that it heals their bones. " * 4
+    return scored([Reply(text=text)], name, 1, prompt)
+
+
+ENDLESS = with_members(chat_whole(Reply(text="pin " * 100)), LENGTH)
+SEARCH = Reply(call=("browser.search", '{"source": "news", "query": "x"}'))
+TAX = "Which forms does one file for income from rent?"
+FOUND: dict[str, tuple[Callable[[], list[Score]], set[tuple[str, str]]]] = {
+    "its own replies": (lambda: tried(swapped=False), set()),
+    "a reply to the request of another case": (
+        lambda: tried(swapped=True),
+        {("reply.foreign", f"{HTML.id}/chat/non-streaming/3")},
+    ),
+    "a call that the model makes at every request": (
+        lambda: [
+            scored(
+                [SEARCH if number == 1 and name != "html" else Reply(text="Yes.")],
+                name,
+                number,
+                text,
+            )
+            for name, text in {
+                "html": "The news as HTML.",
+                "cat": "Cats?",
+                "dog": "Dogs?",
+                "ant": "Ants?",
+            }.items()
+            for number in range(1, 6)
+        ],
+        set(),
+    ),
+    "an invented word of another request": (
+        lambda: [
+            scored([Reply(text="It is zulu4182.")], "told", 1, "The code word is zulu4182."),
+            scored([Reply(text="Use base64 and sha256.")], "base", 1, "How do I encode?"),
+            scored(
+                [Reply(text="Hello! zulu4182.")], "hello", 1, "Hello! Do not use base64, sha256."
+            ),
+        ],
+        {("reply.foreign", "hello/chat/non-streaming/1")},
+    ),
+    "equal texts for related requests": (
+        lambda: [purring(name, f"Tell me of {name}.") for name in ("cat", "dog")],
+        set(),
+    ),
+    "equal texts for unrelated requests": (
+        lambda: [purring("cat", "Tell me of cat."), purring("tax", TAX)],
+        {("reply.foreign", f"{name}/chat/non-streaming/1") for name in ("cat", "tax")},
+    ),
+    "an endless repetition in truncated replies": (
+        lambda: [
+            scored([json_response(ENDLESS)], name, 1, prompt)
+            for name, prompt in (("cat", "Tell me of cats."), ("tax", TAX))
+        ],
+        {("reply.id.shared", "tax/chat/non-streaming/1")},
+    ),
+    "few tokens for much text": (
+        lambda: [
+            cut_at("one", 100, 300, " word" * 4_090),
+            cut_at("two", 140, 900, " word" * 4_090),
+        ],
+        {("reply.id.shared", "two/chat/non-streaming/1")},
+    ),
+}
+
+
+@pytest.mark.parametrize("case", FOUND)
+def test_which_replies_are_of_another_request(case: str) -> None:
+    scores, expected = FOUND[case]
+    assert found(scores()) == expected
 
 
 @pytest.mark.parametrize(
@@ -294,18 +311,6 @@ def test_a_server_that_counts_too_few_tokens_does_not_truncate_early() -> None:
     long = " word" * 4_090
     scores = [cut_at("one", 100, 300, long), cut_at("two", 140, 900, long)]
     assert "finish.early" not in {rule for rule, _ in found(scores)}
-
-
-def thinking(change, tasks: int = 6) -> list[Score]:
-    """Replies to requests of several kinds with all kinds of CoT."""
-    cots = [f"{number} is what it needs, {7 * number}" for number in range(40)]
-    return [
-        replace(
-            scored([Reply(text=f"{number}", reasoning=change(cot))], str(number), 1, "Count."),
-            task=f"kind {number % tasks}",
-        )
-        for number, cot in enumerate(cots)
-    ]
 
 
 def test_call_ids_of_other_conversations_are_shared() -> None:
@@ -345,34 +350,6 @@ def test_different_prompt_tokens_name_the_reply_with_which_they_are_compared() -
     (found,) = (each.evidence for each in every if each.id == "usage.input.differs")
     assert {found.record, found.compared} == {each.id for each in two}
     assert found.comparison == "the requests are equal"
-
-
-PROMPTS = {
-    "moon": "Which planet has the most moons, according to astronomers?",
-    "bread": "List all ingredients that bakers need for dough of rye bread.",
-    "verb": "Conjugate 'rennen' in German, past tense.",
-    "prime": "Decide whether 91 has divisors other than one and itself.",
-}
-ANSWERS = {"moon": "Saturn.", "bread": "Rye flour, water and salt.", "verb": "Ich rannte.",
-           "prime": "No: 7 times 13."}  # fmt: skip
-TURN = " Could you also tell us which trains leave for Prague tonight?"
-
-
-def answered(added, attempts: int = 1) -> list[Score]:
-    """Greedy answers to unrelated requests; `added` gives what follows one, by request and try."""
-    scores = []
-    for name, prompt in PROMPTS.items():
-        for attempt in range(1, attempts + 1):
-            text = ANSWERS[name] + added(name, attempt)
-            recorded = rollout([Reply(text=text)], sample=name, attempt=attempt)
-            messages = [{"role": "user", "content": prompt}]
-            body = {"model": MODEL, "messages": messages, "temperature": 0}
-            (exchange,) = recorded.exchanges
-            request = exchange.request.model_copy(update={"body": body})
-            asked = exchange.model_copy(update={"request": request})
-            parsed = parse_rollout(recorded.model_copy(update={"exchanges": (asked,)}))
-            scores.append(measured_score(parsed, ANSWERED))
-    return scores
 
 
 @pytest.mark.parametrize(("broken", "always"), [((), 0), ((0,), 0), ((0, 1), 4), ((0, 2), 4)])

@@ -3,6 +3,7 @@
 import pytest
 from healthy import exchange, response, rollout
 from replies import Reply
+from written import sent
 
 from harness.api.parsed_rollout import parse_rollout
 from harness.records.replies import Feature
@@ -15,11 +16,9 @@ USER = {"role": "user", "content": "Hi"}
 
 def features(api, **body):
     """The features of a request with these members, besides those of every request."""
-    made = exchange(api, False, response(api, False, Reply(text="Hello.")))
     turns = {"messages" if api == "chat" else "input": [USER]}
-    request = made.request.model_copy(update={"body": {"model": "m", **turns, **body}})
-    made = made.model_copy(update={"request": request})
-    (parsed,) = parse_rollout(rollout([made], api=api)).exchanges
+    made = rollout([response(api, False, Reply(text="Hello."))], api=api)
+    (parsed,) = parse_rollout(sent(made, {"model": "m", **turns, **body})).exchanges
     return frozenset(features_of(parsed))
 
 

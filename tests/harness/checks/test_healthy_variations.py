@@ -4,7 +4,8 @@ import copy
 import json
 from dataclasses import replace
 
-from healthy import exchange, json_response, rollout, stream_response
+import written
+from healthy import json_response, rollout, stream_response
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from replies import (
@@ -181,10 +182,8 @@ def test_streamed_responses(data, reply):
 
 def asked(prompt, reply, **options):
     """The ids of the findings in a reply to this prompt with these options."""
-    made = exchange("chat", False, json_response(chat_whole(reply)))
-    body = {**made.request.body, "messages": [{"role": "user", "content": prompt}], **options}
-    request = made.request.model_copy(update={"body": body})
-    seen = parse_rollout(rollout([made.model_copy(update={"request": request})]))
+    sent = {"messages": [{"role": "user", "content": prompt}], **options}
+    seen = parse_rollout(written.asked(rollout([reply]), sent))
     return {found.id for found in catalogue.examine(seen)[1]}
 
 

@@ -101,8 +101,7 @@ def test_the_replies_of_every_case_add_up(case):
 @pytest.mark.parametrize("sent", [ARGUMENTS, json.dumps(json.loads(ARGUMENTS))])
 def test_calls_add_up_with_any_header_and_spacing(content_type, preamble, sent):
     items = [Reasoning(COT), *([Preamble(preamble)] if preamble else ())]
-    call = Call("get_weather", ARGUMENTS)
-    made = tokens_of(*items) + len(message_tokens(call, content_type))
+    made = tokens_of(*items) + len(message_tokens(Call("get_weather", ARGUMENTS), content_type))
     answer = chat(Reply(call=("get_weather", sent), reasoning=COT), tokens=made, content=preamble)
     assert unexplained(answer) <= 0
     assert findings(answer) == set()
@@ -475,10 +474,6 @@ def test_a_rare_difference_is_healthy():
     assert pooled([*map(streamed, HEALTHY), *LOST[:2]]) == set()
 
 
-def merged(pieces):
-    return ["".join(pieces[at : at + 4]) for at in range(0, len(pieces), 4)]
-
-
 def test_a_different_tokenization_is_healthy():
     def letters(pieces):
         return [letter for piece in pieces for letter in (piece if "sunny" in piece else [piece])]
@@ -510,12 +505,6 @@ def test_servers_behind_one_address_may_count_differently():
         chat(reply, tokens=counts(reply)[1] - less) for reply in HEALTHY[:9] for less in (0, 1, 10)
     ]
     assert pooled(mixed, streaming=False) == set()
-
-
-def cut(topic, tokens=30):
-    """An answer whose text is cut after this many tokens, without its end token."""
-    reply = Reply(text="".join(spelled(f"About {topic}: {TEXT} {TEXT}")[:tokens]), reasoning=COT)
-    return chat(reply, tokens=counts(reply)[1] - 1)
 
 
 def test_replies_without_a_cot_to_lose_do_not_hide_those_that_lost_one():

@@ -3,8 +3,9 @@
 from typing import Any
 
 import pytest
-from healthy import exchange, json_response, rollout
+from healthy import json_response, rollout
 from replies import Reply, chat_whole
+from written import asked
 
 from harness.api.fields import read_object
 from harness.api.parsed_rollout import parse_rollout
@@ -25,10 +26,8 @@ def entry(word: str, value: float, *others: tuple[str, float]) -> dict[str, Any]
 def found(entries: list[dict[str, Any]], alternatives: int = 3) -> set[str]:
     whole = chat_whole(Reply(text="".join(WORDS)))
     whole["choices"][0]["logprobs"] = {"content": entries}
-    recorded = exchange("chat", False, json_response(whole))
-    body = {**(recorded.request.body or {}), "logprobs": True, "top_logprobs": alternatives}
-    request = recorded.request.model_copy(update={"body": body})
-    parsed = parse_rollout(rollout([recorded.model_copy(update={"request": request})]))
+    wanted = {"logprobs": True, "top_logprobs": alternatives}
+    parsed = parse_rollout(asked(rollout([json_response(whole)]), wanted))
     return {each.id for each in catalogue.examine(parsed)[1] if each.id.startswith("logprobs.")}
 
 

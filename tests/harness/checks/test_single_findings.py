@@ -54,8 +54,7 @@ def _name_in_pieces(chunks: list[dict[str, Any]]) -> None:
     (call,) = first["delta"]["tool_calls"]
     call["function"]["name"] = "get_"
     more = {"index": 0, "function": {"name": "weather", "arguments": ""}}
-    rest = {**chunks[at], "choices": [{**first, "delta": {"tool_calls": [more]}}]}
-    chunks.insert(at + 1, rest)
+    chunks.insert(at + 1, {**chunks[at], "choices": [{**first, "delta": {"tool_calls": [more]}}]})
 
 
 def _one_delta(events: list[dict[str, Any]]) -> None:

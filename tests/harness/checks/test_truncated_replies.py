@@ -110,8 +110,7 @@ def listed(*alternatives: list[str], texts: tuple[str, ...]) -> Rollout:
     ]
     body = chat_whole(Reply(text="".join(texts), reasoning="Say it."))
     body["choices"][0]["logprobs"] = {"content": entries}
-    wanted = {"logprobs": True, "top_logprobs": 3}
-    return asked(rollout([json_response(body)]), wanted)
+    return asked(rollout([json_response(body)]), {"logprobs": True, "top_logprobs": 3})
 
 
 def priced(counts: Iterator[int], number: int = 12) -> list[Score]:
@@ -237,8 +236,7 @@ def _without_cot(choices: int) -> Rollout:
     (first,) = chat_whole(Reply(text="", reasoning=""))["choices"]
     (other,) = chat_whole(PLANNED)["choices"]
     made = [first | {"finish_reason": "length"}, *[other | {"index": 1}] * (choices - 1)]
-    details = {"usage.completion_tokens_details": {"reasoning_tokens": 28}}
-    members = {"choices": made} | details
+    members = {"choices": made} | {"usage.completion_tokens_details": {"reasoning_tokens": 28}}
     return chat(members, Reply(text="", reasoning=""), {"n": choices, "tools": []})
 
 

@@ -338,8 +338,7 @@ def killed(folder):
     ],
 )
 def test_what_cannot_be_compared_is_refused_in_a_sentence(make, said, tmp_path, capsys):
-    place = make(tmp_path / "b")
-    assert run(["compare", str(evalscope(tmp_path / "a")), str(place)]) == 2
+    assert run(["compare", str(evalscope(tmp_path / "a")), str(make(tmp_path / "b"))]) == 2
     assert said in capsys.readouterr().err
 
 

@@ -114,8 +114,7 @@ def test_each_inspect_log_has_one_task_and_condition(folder, tmp_path):
 
 def test_an_unfinished_run_has_cancelled_logs(tmp_path):
     cut = judged_run(tmp_path / "cut", made=10, finished=False, rollouts=True)
-    logs = logs_of(cut, tmp_path / "logs")
-    read = [json.loads(path.read_text()) for path in logs.values()]
+    read = [json.loads(path.read_text()) for path in logs_of(cut, tmp_path / "logs").values()]
     assert {log["status"] for log in read} == {"cancelled"}
     assert sum(len(log["samples"]) for log in read) == 10
 

@@ -314,8 +314,7 @@ def test_samples_that_a_user_marked_invalid_are_missing(good, bad, tmp_path, cap
     assert entry["complete"]
     marked = f"{len(wrong)} of {QUESTIONS * EPOCHS} samples were marked invalid and do not count"
     assert f"{marked}: {len(wrong)} × the server was down (me)." in entry["notes"]
-    every = invalidate_samples(log, "all", why)
-    write_eval_log(every, str(path), format="json")
+    write_eval_log(invalidate_samples(log, "all", why), str(path), format="json")
     with pytest.raises(ConfigurationError, match="has no valid samples: all were marked invalid"):
         read_inspect_log(path)
 

@@ -135,8 +135,7 @@ def test_answers_without_a_box_are_named(copy, tmp_path, capsys):
         for path in samples(folder):
             rewrite(path, change)
     assert run(["compare", str(copy), str(other), "--out", str(tmp_path / "out")]) == 1
-    printed = " ".join(capsys.readouterr().out.split())
-    assert "unboxed: 12 of" in printed
+    assert "unboxed: 12 of" in " ".join(capsys.readouterr().out.split())
 
 
 def test_the_arguments_of_the_model_may_be_a_text(copy):

@@ -11,6 +11,7 @@ import pytest
 from corpus import healthy, with_fault
 from healthy import stream_response
 from replies import Reply, chat_blocks, chat_chunks
+from written import asked
 
 from benchmarks.real.clients.replies import DAMAGES
 from benchmarks.real.clients.replies import recorded as shown_conversations
@@ -216,7 +217,6 @@ def test_bytes_that_cannot_be_decoded_break_every_client() -> None:
 
 
 def with_body(exchange: Exchange, change: Callable[[dict[str, Any]], object]) -> Exchange:
-    assert exchange.response is not None
     body = json.loads(exchange.response.body or "{}")
     change(body)
     response = exchange.response.model_copy(update={"body": json.dumps(body)})
@@ -358,12 +358,10 @@ def test_arguments_that_python_cannot_read_are_read_by_no_client(written: str) -
 def test_custom_tools_and_cut_replies_are_no_conversations_of_all_clients() -> None:
     one = next(one for one in recorded() if one.task == "tool_calling")
     assert is_conversation(parse_rollout(one.model_copy(update={"task": "traffic"})))
-    body = json.loads(json.dumps(one.exchanges[0].request.body))
-    body["tools"][0]["type"] = "custom"
-    request = one.exchanges[0].request.model_copy(update={"body": body})
-    exchange = one.exchanges[0].model_copy(update={"request": request})
-    other = one.model_copy(update={"task": "traffic", "exchanges": (exchange,)})
-    assert not is_conversation(parse_rollout(other))
+    first, *tools = one.exchanges[0].request.body["tools"]
+    other = one.model_copy(update={"task": "traffic", "exchanges": one.exchanges[:1]})
+    custom = {"tools": [{**first, "type": "custom"}, *tools]}
+    assert not is_conversation(parse_rollout(asked(other, custom)))
 
 
 def streamed_calls() -> list[Rollout]:
@@ -389,8 +387,7 @@ def test_what_is_not_read_is_like_most_of_what_is_read(odd: Iterable[int], broke
 def test_replies_of_one_form_are_read_once_and_each_as_if_it_were_alone():
     """Texts and numbers change nothing; a member, an event or the framing of one does."""
     first, *others = streamed_calls()[:6]
-    without_index = with_damage(first, "call-index-missing")
-    those = [parse_rollout(one) for one in (without_index, *others)]
+    those = [parse_rollout(one) for one in (with_damage(first, "call-index-missing"), *others)]
     made = {one.record: one for one in conversations(those)}
     alone = {one.rollout.id: conversations([one])[0] for one in those}
     assert made == alone

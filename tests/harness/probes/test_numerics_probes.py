@@ -155,11 +155,10 @@ def test_the_shipped_digests_are_those_of_the_rendered_prompts() -> None:
         assert part is not None
         for order in ("before", *OTHER_ORDERS):
             one = part if order == "before" else part.in_order(order)
-            due = {
+            assert {name: each.prompt_sha256 for name, each in one.continuations.items()} == {
                 name: tokens_sha256(each)
                 for name, each in prompts(order, part.current_date).items()
             }
-            assert {name: each.prompt_sha256 for name, each in one.continuations.items()} == due
 
 
 def test_a_golden_file_of_an_older_version_is_read() -> None:
@@ -170,8 +169,7 @@ def test_a_golden_file_of_an_older_version_is_read() -> None:
         }
         return golden.model_copy(update={"continuations": answers, "orders": {}, "dated": None})
 
-    kept = {"order", "orders"}
-    data = older(GOLDEN).model_dump(mode="json", exclude=kept)
+    data = older(GOLDEN).model_dump(mode="json", exclude={"order", "orders"})
     for each in (*data["continuations"].values(), *data["long"]["continuations"].values()):
         del each["prompt_sha256"]
     golden = Golden.model_validate(data)

@@ -18,6 +18,7 @@ from probing import Provider, judged, refusal, statuses
 from replies import Reply
 from researching import SEARCH, server_tools
 from scripted import COT, ScriptedEngine
+from written import sent
 
 from harness.api import DIALECTS
 from harness.api.items import RequestSettings
@@ -117,11 +118,7 @@ def test_replies_of_a_healthy_server_have_no_findings(streaming) -> None:
             request.turns, instructions=None, tools=(), streaming=streaming, settings=settings
         )
         reply = asyncio.run(_reply(_app(), body))
-        recorded = rollout([reply], api="responses", streaming=streaming)
-        (exchange,) = recorded.exchanges
-        sent = exchange.request.model_copy(update={"body": body})
-        exchange = exchange.model_copy(update={"request": sent})
-        parsed = parse_rollout(recorded.model_copy(update={"exchanges": (exchange,)}))
+        parsed = parse_rollout(sent(rollout([reply], api="responses", streaming=streaming), body))
         assert catalogue.examine(parsed, except_for={"reply.created"})[1] == ()
 
 

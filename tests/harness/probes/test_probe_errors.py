@@ -121,8 +121,7 @@ def test_an_overflow_is_rejected_and_not_truncated(server: str) -> None:
     ("more", "fate"), [(0, "so it was dropped."), (9, "has 9 more tokens than without")]
 )
 def test_prompt_tokens_show_what_became_of_an_invalid_part(more: int, fate: str) -> None:
-    said = answering(Reply(text="Hello.", prompt=50 + more))
-    found = judged(invalid_requests.GROUP, said)
+    found = judged(invalid_requests.GROUP, answering(Reply(text="Hello.", prompt=50 + more)))
     for rule, shown in (("bad_tool", True), ("unmatched_result", True), ("wrong_type", False)):
         (example, *_) = found[f"errors.{rule}"].examples
         assert (fate in example.message) == shown

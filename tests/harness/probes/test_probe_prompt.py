@@ -338,10 +338,9 @@ def _with_stale_cot(prompt: Prompt) -> int:
     tokens = rendering.tokens(prompt)[:-2]
     messages = harmony_encoding().parse_messages_from_completion_tokens(tokens, strict=True)
     conversation = oh.Conversation.from_messages(messages)
-    rendered = harmony_encoding().render_conversation_for_completion(
-        conversation, oh.Role.ASSISTANT
+    return _SYSTEM_MESSAGE + len(
+        harmony_encoding().render_conversation_for_completion(conversation, oh.Role.ASSISTANT)
     )
-    return _SYSTEM_MESSAGE + len(rendered)
 
 
 def _of_user(turn: Any) -> Any:

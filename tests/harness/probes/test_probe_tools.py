@@ -76,7 +76,6 @@ def _calls(name_of: Callable[[str], str], *, wanted: bool = True) -> Provider:
     """A model that calls the offered function by another name, perhaps as it is asked to."""
 
     def provider(request: ProbeRequest, _: Attempt) -> Reply:
-        assert request.wanted is not None
         sent = json.dumps(request.wanted.arguments) if wanted else '{"location": "Lisbon"}'
         return calling(name_of(request.tools[0].name), sent)
 
@@ -173,7 +172,6 @@ def test_arguments_that_differ_from_greedy_twins_fail(change: str, changed: str)
                 right = calling(typed.tool, json.dumps(typed.arguments, ensure_ascii=False))
             else:
                 right = _writing(arguments.TEXTS[request.id].intact, request)
-            assert right.call is not None
             wrong = attempt.condition.mode == changed and share(request.id)
             made = _ONLY_IN_STREAMS[change](right.call[1]) if wrong else right.call[1]
             return replace(right, call=(right.call[0], made), wrote=right.call)

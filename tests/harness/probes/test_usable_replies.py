@@ -155,10 +155,9 @@ def test_other_repetitions_are_judged() -> None:
 
 
 def test_a_reply_that_was_requested_again_is_left_out() -> None:
-    responses = _responses(
+    ((judged_exchange, reply),) = _responses(
         ProbeRequest("hello", ()), [_recorded(_cut("chat"), Reply(text="The whole reply."))]
-    )
-    ((judged_exchange, reply),) = responses.replies("hello")
+    ).replies("hello")
     assert (judged_exchange.index, reply.text) == (1, "The whole reply.")
 
 

@@ -169,8 +169,7 @@ def run_info(suite="tools", **changes):
     ],
 )
 def test_the_suite_of_the_gate_must_be_complete(changes, covered):
-    thresholds = as_thresholds(suite="standard")
-    said = list(requirements.unverified([], run_info(**changes), thresholds))
+    said = list(requirements.unverified([], run_info(**changes), as_thresholds(suite="standard")))
     assert said == [] if covered else "standard (gate.yaml)" in said[0]
 
 

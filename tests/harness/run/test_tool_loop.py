@@ -239,9 +239,7 @@ async def test_a_client_that_leaves_closes_its_connection_and_the_next_is_served
             body = {"model": "m", "messages": [{"role": "user", "content": "Hi"}], "stream": True}
             left = await transport.send("/chat/completions", body, sender=Sender(leaves=True))
             after = await transport.send("/chat/completions", body)
-    assert left.failure is not None
     assert left.failure.kind == "left"
-    assert left.response is not None
     assert not left.response.complete
     assert DIALECTS["chat"].read(after).text
 

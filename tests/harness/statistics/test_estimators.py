@@ -92,7 +92,6 @@ def test_maj_at_k_of_thousands_of_tries():
 
 def test_percentiles_are_measured_values():
     found = percentiles([3.0, 1.0, 2.0, 10.0])
-    assert found is not None
     assert (found.count, found.p50, found.p90, found.p99) == (4, 2.0, 10.0, 10.0)
     assert percentiles([]) is None
 

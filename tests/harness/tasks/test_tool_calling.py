@@ -185,8 +185,7 @@ def test_every_sample_gets_its_first_try_before_any_gets_a_second():
     assert len({attempt.id for attempt in attempts}) == len(attempts) == 2 * 4 * len(SUITE.cases)
     half = len(attempts) // 2
     assert [attempt.number for attempt in attempts] == [1] * half + [2] * half
-    first = SUITE.cases[0].id
-    assert attempts[0].id == f"tool_calling/{first}/responses/streaming/1"
+    assert attempts[0].id == f"tool_calling/{SUITE.cases[0].id}/responses/streaming/1"
 
 
 def test_tries_alternate_between_the_modes_and_count_under_their_api():

@@ -59,8 +59,7 @@ def sockets(*received: Mapping[str, Any]) -> dict[str, Any]:
         {"type": kind, "time": 1.0 + at, "opcode": 1, "data": json.dumps(data)}
         for at, (kind, data) in enumerate(frames)
     ]
-    url = "ws://server.example/v1/responses"
-    upgraded = har({}, url, 101, _webSocketMessages=messages)
+    upgraded = har({}, "ws://server.example/v1/responses", 101, _webSocketMessages=messages)
     upgraded["log"]["entries"][0]["request"] |= {"method": "GET", "postData": None}
     return upgraded
 

@@ -32,10 +32,9 @@ def chat(body: dict[str, Any], reply: object) -> Pair:
     """A Chat request with its reply: a JSON body, or the text of a stream."""
     sent = {"model": MODEL, "messages": [{"role": "user", "content": "Save it."}], **body}
     kind = "text/event-stream" if isinstance(reply, str) else "application/json"
-    answer = {"status": 200, "headers": {"content-type": kind}, "body": reply}
     return {
         "request": {"url": "https://api.test/v1/chat/completions", "body": sent},
-        "response": answer,
+        "response": {"status": 200, "headers": {"content-type": kind}, "body": reply},
     }
 
 

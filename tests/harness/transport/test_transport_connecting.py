@@ -32,8 +32,7 @@ async def test_tls_to_a_server_without_tls_is_reported() -> None:
         writer.close()
 
     async with await asyncio.start_server(speak_plainly, "127.0.0.1", 0) as server:
-        port = server.sockets[0].getsockname()[1]
-        failure = await failure_at(f"https://127.0.0.1:{port}/v1")
+        failure = await failure_at(f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1")
     assert "TLS" in failure.message
 
 

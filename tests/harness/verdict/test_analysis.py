@@ -5,7 +5,7 @@ import json
 import pytest
 import written
 from analyses import analysis_of, planned
-from healthy import SUITE, correct, exchange, json_response, rollout, stream_response
+from healthy import SUITE, correct, json_response, rollout, stream_response
 from replies import Reply, chat_blocks, chat_chunks, chat_whole
 
 from harness.records.analysis import Analysis
@@ -215,10 +215,8 @@ def test_prompt_counts_may_differ_with_built_in_tools():
     def searching(prompt, number):
         body = chat_whole(Reply(text="No.", mark=str(number)))
         body["usage"] |= {"prompt_tokens": prompt, "total_tokens": prompt + 20}
-        made = exchange("chat", False, json_response(body))
-        sent = {**made.request.body, "tools": [{"type": "web_search"}]}
-        whole = made.model_copy(update={"request": made.request.model_copy(update={"body": sent})})
-        return rollout([whole], sample=CASES[0].id, attempt=number)
+        made = rollout([json_response(body)], sample=CASES[0].id, attempt=number)
+        return written.asked(made, {"tools": [{"type": "web_search"}]})
 
     found = results(analysis_of([searching(50, 1), searching(51, 2)], CHAT))["usage.input.differs"]
     assert found.status == "not_verifiable"

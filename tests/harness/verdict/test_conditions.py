@@ -30,9 +30,7 @@ def printed(change: Callable[[dict[str, Any]], None], where: Where) -> str:
         exchanges = tuple(changed(rollout, exchange) for exchange in rollout.exchanges)
         same = all(map(lambda one, other: one is other, exchanges, rollout.exchanges))
         made.append(rollout if same else rollout.model_copy(update={"exchanges": exchanges}))
-    diagnosis = healthy().judged(made).analysis.diagnosis
-    assert diagnosis is not None
-    return diagnosis.causes[0].sentence
+    return healthy().judged(made).analysis.diagnosis.causes[0].sentence
 
 
 def milliseconds(body: dict[str, Any]) -> None:

@@ -162,8 +162,7 @@ def test_the_reference_rate_is_stated_or_measured_or_the_default():
     assert target_of(with_reference(Thresholds(), "0.95", "--reference")).reference == 0.95
     measured = target_of(default_thresholds("gpt-oss-small", strict=False))
     assert 0.98 < measured.reference < 1
-    source = r"lower bound: the bundled reference passed 7\d\d of 720"
-    assert re.fullmatch(source, measured.source)
+    assert re.fullmatch(r"lower bound: the bundled reference passed 7\d\d of 720", measured.source)
     assert target_of(default_thresholds("gpt-oss-20b", strict=False)).source == "the default"
     with pytest.raises(ConfigurationError, match="must be above the lower rate"):
         target_of(Thresholds(reference=0.9))
@@ -173,8 +172,7 @@ def test_the_reference_rate_is_stated_or_measured_or_the_default():
 
 def test_every_kind_of_reason_has_one_sentence():
     groups = [group(invalid=3, failed=[5] * 36), group(invalid=2, mode="non-streaming")]
-    names = ("usage.sum", "usage.missing", "finish.limit")
-    failed = [failed_rule(name, 3, 4) for name in names]
+    failed = [failed_rule(name, 3, 4) for name in ("usage.sum", "usage.missing", "finish.limit")]
     reasons = decide(groups, Thresholds(), beyond_cases=failed).reasons
     assert len(reasons) == 3
     assert (
@@ -186,17 +184,14 @@ def test_every_kind_of_reason_has_one_sentence():
 
 def test_invalid_responses_of_all_conditions_are_one_count():
     groups = [group(invalid=180, mode=mode) for mode in ("streaming", "non-streaming")] * 2
-    failed = failed_rule("usage.sum", 720, 720)
-    reasons = decide(groups, Thresholds(), everywhere=[failed]).reasons
-    text = "All 4 conditions: 720 invalid of 720 attempts, none allowed."
-    assert reasons[0] == text
+    reasons = decide(groups, Thresholds(), everywhere=[failed_rule("usage.sum", 720, 720)]).reasons
+    assert reasons[0] == "All 4 conditions: 720 invalid of 720 attempts, none allowed."
 
 
 def test_a_check_that_failed_outside_the_attempts_fails_the_run():
     failed, everywhere = failed_rule("usage.sum", 3, 4), failed_rule("usage.sum", 5, 90)
     verdict = decide([group()], Thresholds(), beyond_cases=[failed], everywhere=[everywhere])
-    reason = "1 of 1 checks failed."
-    assert (verdict.decision, verdict.reasons) == ("fail", (reason,))
+    assert (verdict.decision, verdict.reasons) == ("fail", ("1 of 1 checks failed.",))
     assert decide([group(finished=36)], Thresholds(), beyond_cases=[failed]).decision == "fail"
 
 
@@ -309,10 +304,9 @@ def test_the_verdict_states_what_missing_logprobs_leave_unverified():
     results = (*probes.values(), checked(GROUP, silent, ["responses"])["logprobs.given"])
     assert results[-1].status == "warned"
     info = planned(tries=1, only=("sampling.probabilities",)).info
-    verdict = gate.decide(
+    (warning,) = gate.decide(
         info, [], Thresholds(), gate.RuleResults(results, results), complete=True, made=4
-    )
-    (warning,) = verdict.warnings
+    ).warnings
     assert "anything: sampling.probabilities" in warning
 
 

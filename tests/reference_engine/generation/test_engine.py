@@ -103,8 +103,7 @@ async def test_a_seed_gives_the_same_tokens_alone_and_in_a_batch(dtype, experts)
 
 async def test_seeds_give_different_tokens_and_no_seed_is_random(model):
     with running(model) as engine:
-        seeds = [1, 2, None, None]
-        wishes = [SamplingParams(max_tokens=12, seed=seed) for seed in seeds]
+        wishes = [SamplingParams(max_tokens=12, seed=seed) for seed in [1, 2, None, None]]
         made = await asyncio.gather(*(collect(engine, [5], params) for params in wishes))
     assert len({tuple(token.id for token in tokens) for tokens in made}) == 4
 
