@@ -57,9 +57,13 @@ def reply(
     return replace(found, reasoning=cot, text=text, **more)
 
 
+def with_ledger(one: Row, **counts: object) -> Row:
+    return replace(one, ledger=replace(one.ledger, **counts))
+
+
 def counted(one: Row, by: Callable[[int], int]) -> Row:
     """The same reply with another count."""
-    return replace(one, ledger=replace(one.ledger, reported=by(one.ledger.reported)))
+    return with_ledger(one, reported=by(one.ledger.reported))
 
 
 WRONG = Evidence(record="r", exchange=0, expected="JSON", got="{'note': 'salt'}")
@@ -93,16 +97,6 @@ CALLED = Wanted(name="add_note", arguments={"note": 'salt "and" pepper'}, specia
 
 def kinds(rows: Iterable[Row]) -> set[tuple[str, str]]:
     return {(one.kind, one.place) for one in entries(rows) if one.witness or one.kind != "intact"}
-
-
-def test_healthy_replies_are_intact() -> None:
-    assert {one.kind for one in entries(HEALTHY)} == {"intact"}
-    assert kinds([]) == set()
-
-
-@pytest.mark.parametrize("less", [10, 9, 6, 1, -3])
-def test_a_server_may_count_more_or_less_of_the_format(less: int) -> None:
-    assert kinds(counted(one, lambda n: n - less) for one in HEALTHY) == set()
 
 
 @pytest.mark.parametrize(
@@ -201,19 +195,6 @@ def test_every_answer_twice_shows_not_what_a_server_counts(between: str) -> None
     assert {one.what for one in entries(twice)} == {What.TWICE}
 
 
-def test_a_text_in_two_items_is_there_twice() -> None:
-    one = reply(TEXTS[0] * 2, wrote=TEXTS[0])
-    second = one.ledger.returned + 7  # the header and the end token of the second message
-    items = replace(one, ledger=replace(one.ledger, returned=second))
-    assert entries([*HEALTHY[1:], items])[-1].what is What.TWICE
-
-
-def test_each_piece_of_a_stream_twice_is_named() -> None:
-    doubled = reply(TEXTS[0], COT, thought=COT[:30], twice=("CoT",), streamed=True)
-    (entry,) = [one for one in entries([doubled]) if one.witness]
-    assert (entry.kind, entry.place) == ("added", "CoT")
-
-
 def test_a_cot_under_two_names_is_not_there_twice() -> None:
     both, doubled = list(chat_chunks(Reply(reasoning=COT))), []
     for chunk in both:
@@ -224,15 +205,6 @@ def test_a_cot_under_two_names_is_not_there_twice() -> None:
         seen = rollout([stream_response(chat_blocks(chunks))], streaming=True)
         (found,) = rows_of(parse_rollout(seen), valid=True, counted=False)
         assert found.twice == places
-
-
-def test_a_code_fence_around_a_structured_answer() -> None:
-    json_text = '{"harbour": "Brest", "boats": 12}'
-    fenced = reply(f"```json\n{json_text}\n```", wrote=json_text, format="x")
-    both = [replace(fenced, request=name) for name in "ab"]
-    assert entries([*HEALTHY, *both])[-1].what is What.FENCED
-    assert entries([*HEALTHY, fenced])[-1].witness == ""  # One count may be odd by chance.
-    assert entries([*HEALTHY, reply(f"```json\n{json_text}\n```", format="x")])[-1].kind == "intact"
 
 
 # --- Copies
@@ -251,10 +223,6 @@ def test_a_changed_copy_is_the_servers_if_the_tokens_are_those_of_the_text() -> 
     assert kinds([*same, *lost[:1]]) == {("unknown", "")}  # One may be by chance.
     own = [copy(text[:20], said=text) for text in TEXTS[:3]]  # The model copied them badly.
     assert kinds([*same, *own]) == {("unknown", "")}
-
-
-def test_one_changed_copy_is_the_servers_if_many_tokens_are_missing() -> None:
-    assert kinds([*HEALTHY, copy(TEXTS[0], wrote=" ".join(TEXTS))]) == {("lost", "answer")}
 
 
 @pytest.mark.parametrize("spelled", [" and", "‑and", "“and”", "…and"])
@@ -346,14 +314,6 @@ def test_a_copy_that_a_model_respells_is_no_text_that_arrived_unchanged(
     assert (("changed", "arguments") in kinds([*HEALTHY, *replaced, peer])) is changed
 
 
-def test_a_model_that_writes_other_arguments_is_not_accused() -> None:
-    """Its tokens are those of the call, its mistakes differ, and its CoT may plan another text."""
-    assert kinds([call(f'{{"note": "salt or {word}"}}') for word in WORDS]) == {("unknown", "")}
-    planned = 'The user wants add_note. With note: salt "and" pepper.'
-    longer = call('{"note": "salt aumenta \\"and\\" pepper"}', planned)
-    assert kinds([longer, longer]) == {("unknown", "")}
-
-
 @pytest.mark.parametrize(("thought", "changed"), [("žluté lodě 潮🌊ありがとう", True), ("", False)])
 def test_characters_that_all_texts_lack_have_tokens(thought: str, changed: bool) -> None:
     """A model that writes none of them has the count of what it writes."""
@@ -421,22 +381,15 @@ def test_a_type_that_the_tool_does_not_declare_needs_no_count(value: str, arrive
     assert kinds([*intact, *changed, called(WORDS[3], value)]) == {("unknown", "")}
 
 
-def test_a_name_in_another_style_than_in_the_cot_is_the_models() -> None:
-    wanted = Wanted(name="get-weather")
-    for name in ("get_weather", "functions.get-weather"):
-        other = call("{}", "I call get-weather now.", wanted, name)
-        assert kinds(replace(other, request=request) for request in "abcd") == {("unknown", "")}
-
-
 def test_the_sum_of_all_chunks_is_known_from_one_call() -> None:
     """JSON may be spelled in other ways, whose sums are as few numbers."""
     text = '{"note": "salt"}'
     one = counted(
         call(text, wanted=Wanted(name="add_note"), wrote=text), lambda n: n * (n + 1) // 2
     )
-    spelled = replace(one, ledger=replace(one.ledger, exact=False, spellings=6))
+    spelled = with_ledger(one, exact=False, spellings=6)
     assert entries([*HEALTHY, spelled])[-1].what is What.SUMMED
-    lost = replace(spelled, ledger=replace(one.ledger, reported=one.ledger.reported + 9))
+    lost = with_ledger(spelled, reported=one.ledger.reported + 9)
     assert entries([*HEALTHY, lost])[-1].what is What.TOO_HIGH
 
 
@@ -447,9 +400,9 @@ def test_a_title_before_every_cot_is_no_convention(title: str) -> None:
     for text, word in zip(TEXTS, WORDS, strict=True):
         cot = f"{word} is a word that I look up, and I say where it stands."
         one = reply(text, title + cot, thought=cot, request=text)
-        titled.append(replace(one, ledger=replace(one.ledger, thinking=tokens(cot))))
+        titled.append(with_ledger(one, thinking=tokens(cot)))
     assert {entry.what for entry in entries(titled)} == {What.EDGE}
-    own = [replace(one, ledger=replace(one.ledger, thinking=one.ledger.cot)) for one in titled]
+    own = [with_ledger(one, thinking=one.ledger.cot) for one in titled]
     assert not any(entry.witness for entry in entries(own))
 
 
@@ -460,7 +413,7 @@ def test_two_tokens_of_every_cot_are_no_convention(more: int, lost: bool) -> Non
     for text, word in zip(TEXTS * 2, WORDS * 2, strict=True):
         one = counted(reply(text, f"{COT} {len(asked)} {word}"), lambda n: n + 2)
         thinking = one.ledger.cot + (2 if lost else more)
-        asked.append(replace(one, ledger=replace(one.ledger, thinking=thinking)))
+        asked.append(with_ledger(one, thinking=thinking))
     assert {entry.what for entry in entries(asked)} == {What.COT_TOKENS if lost else What.INTACT}
 
 
@@ -498,7 +451,7 @@ def test_a_wrong_count_accuses_no_truncated_answer(miscounted: bool, what: What)
         counted(replace(one, end="limit", request=f"cut {at}"), lambda n: n - 9)
         for at, one in enumerate(made[:4])
     ]
-    cut = [replace(one, ledger=replace(one.ledger, end="limit")) for one in cut if one.ledger]
+    cut = [with_ledger(one, end="limit") for one in cut if one.ledger]
     assert {one.what for one in entries([*cut, *made[4:], *others])[: len(cut)]} == {what}
 
 
@@ -554,28 +507,12 @@ def test_streams_that_differ_from_their_twins_are_changed(
     assert {one.kind for one in found[0::4]} == {"intact"}
 
 
-def test_one_request_with_differing_twins_may_be_a_near_tie() -> None:
-    tie = [reply(TEXTS[0], request="a"), reply(TEXTS[0][:-6], request="a", streamed=True)]
-    assert kinds([*tie, *HEALTHY]) == set()
-
-
 def test_equal_texts_with_other_counts_are_miscounted_in_one_mode() -> None:
     more = [counted(one, lambda n, one=one: n + one.streamed) for one in twins(lambda text: text)]
     found = entries(more)
     assert {one.kind for one in found[2::4]} == {"miscounted"}
     assert {one.kind for one in found[0::4]} == {"intact"}
     assert "1 too high" in found[2].message
-
-
-def test_letters_that_a_structured_answer_loses() -> None:
-    plain = reply("Die Bären hören größere Stimmen im Gebüsch.", request="a")
-    lossy = reply(
-        '{"satz":"Die Baren horen grossere Stimmen im Gebusch."}', request="a", format="x"
-    )
-    assert entries([plain, lossy])[1].kind != "changed"  # a model may slip once
-    assert [one.kind for one in entries([plain, lossy, lossy])[1:]] == ["changed"] * 2
-    kept = reply('{"satz":"Die Bären hören größere Stimmen im Gebüsch."}', request="a", format="x")
-    assert [one.kind for one in entries([plain, kept, lossy, lossy])[1:]] == ["intact"] * 3
 
 
 # --- Counts
@@ -597,45 +534,6 @@ def test_a_formula_names_a_wrong_count(wrong: Callable[[Ledger], int], how: str)
     judged = [one for one in found if one.kind == "miscounted"]
     assert len(judged) >= 5
     assert how in judged[0].message
-
-
-def test_counts_alone_do_not_tell_lost_text_from_a_wrong_count() -> None:
-    entry = entries([*HEALTHY, reply("The boat lies by the mill.", wrote=" ".join(TEXTS))])[-1]
-    assert (entry.kind, entry.witness) == ("unknown", "count")
-    assert entry.proven  # Many tokens, but not whether text is lost.
-
-
-def test_a_reply_without_the_cot_that_its_tokens_include() -> None:
-    entry = entries([*HEALTHY, reply(TEXTS[0], "", thought=COT * 2)])[-1]
-    assert (entry.kind, entry.place) == ("lost", "CoT")
-    fewer = entries([*HEALTHY, reply(TEXTS[0], "", thought=COT)])[-1]
-    assert (fewer.kind, fewer.proven) == ("unknown", False)  # It may be a malformed header.
-    assert kinds([*HEALTHY, reply(TEXTS[0], "")]) == set()
-
-
-def test_an_ending_that_all_odd_replies_share_is_added() -> None:
-    added = [reply(text, f"{COT}{at} [Checked by Acme.]", thought=f"{COT}{at}")
-             for at, text in enumerate(TEXTS[:5])]  # fmt: skip
-    found = entries([*HEALTHY[5:], *added])
-    assert {(one.kind, one.place) for one in found[-5:]} == {("added", "CoT")}
-
-
-def test_a_short_text_before_every_answer_is_added() -> None:
-    own_words = [text[4:].capitalize() for text in TEXTS]
-    greeted = [reply(f"Sure, my friend: {text}", wrote=text) for text in own_words]
-    assert {(one.kind, one.wanted) for one in entries(greeted)} == {("added", t) for t in own_words}
-    own = [reply(f"Sure, my friend: {text}") for text in own_words]  # The model says so.
-    assert kinds(own) == set()
-    less = [counted(one, lambda n: n - 6) for one in own]  # The server does not count a header.
-    assert kinds(less) == set()
-
-
-def test_one_sentence_for_different_requests_is_named() -> None:
-    stock = "Sorry, this request cannot be served right now."
-    odd = [replace(reply(stock, wrote=" ".join(TEXTS)), request=f"q{at}") for at in range(5)]
-    assert {one.kind for one in entries([*HEALTHY, *odd])[-5:]} == {"changed"}
-    own = [replace(reply(stock), request=f"q{at}") for at in range(5)]  # The model says so.
-    assert kinds([*HEALTHY, *own]) == set()
 
 
 @pytest.mark.parametrize("busy", [4, 30])
@@ -691,7 +589,7 @@ def test_the_end_of_the_cot_at_the_beginning_of_the_answer_is_named() -> None:
         tail = "short." if early else ""
         split = (cot.removesuffix(tail), tail + text) if early else (cot + text[:9], text[9:])
         one = reply(split[1], split[0], wrote=text, thought=cot, request=text)
-        return replace(one, ledger=replace(one.ledger, thinking=tokens(cot)))
+        return with_ledger(one, thinking=tokens(cot))
 
     assert {e.what for e in entries(moved(t, True) for t in TEXTS)} == {What.COT_IN_ANSWER}
     found = entries(moved(t, False) for t in TEXTS)
@@ -705,7 +603,7 @@ def test_a_border_that_a_spelling_explains_is_the_models_in_all_tries_of_two_req
     def drafted(address: str, seen: int) -> Row:
         cot = f"They want it word for word. So I answer: {address}"
         one = reply(f"{address} \N{ANCHOR}", cot, request=address)
-        return replace(one, ledger=replace(one.ledger, thinking=tokens(cot) - seen))
+        return with_ledger(one, thinking=tokens(cot) - seen)
 
     def tries(addresses: Iterable[str]) -> list[Row]:
         each = [drafted(address, tokens(address.partition(".")[2])) for address in addresses]
@@ -777,13 +675,6 @@ def test_one_of_four_equal_requests_is_damaged(
     assert [one.what for one in found if one.witness] == [what] * (len(requests) if what else 0)
 
 
-def test_arguments_that_are_encoded_twice_are_no_majority() -> None:
-    written = '{"note": "salt \\"and\\" pepper"}'
-    made = [call(written), *[call(json.dumps(written))] * 3]
-    found = entries([replace(one, request="a") for one in made])
-    assert [one.what for one in found] == [What.INTACT] + [What.ENCODED_TWICE] * 3
-
-
 @pytest.mark.parametrize("encode", [json.dumps, "{{}}{}".format])
 def test_arguments_that_the_model_encoded_twice_have_their_own_count(
     encode: Callable[[str], str],
@@ -841,19 +732,14 @@ def test_a_suffix_with_a_word_of_ours_is_added_text() -> None:
     assert {one.kind for one in found[: len(whole)]} == {"intact"}
 
 
-def test_an_empty_object_before_the_arguments_is_added_in_every_call() -> None:
-    calls = [call('{}{"note": "salt"}', wanted=Wanted(name="add_note")) for _ in "abcd"]
-    assert kinds(calls) == {("added", "arguments")}
-
-
 def test_a_worse_model_spells_answers_oddly_as_well_as_cots() -> None:
     """Its rate of odd answers, by token, is what the CoTs must exceed."""
 
     def spelled(text: str, number: int) -> Row:
         one = reply(text, f"{COT} Number {number}.", request=f"n{number}")
         more, in_cot = int(number % 6 < 2), int(number % 6 == 0)
-        counts = {"reported": one.ledger.reported + more, "thinking": one.ledger.cot + in_cot}
-        return replace(one, ledger=replace(one.ledger, **counts))
+        own = one.ledger
+        return with_ledger(one, reported=own.reported + more, thinking=own.cot + in_cot)
 
     found = entries(spelled(text, at) for at, text in enumerate(TEXTS * 6))
     assert {one.what for one in found} == {What.INTACT, What.UNKNOWN}
@@ -862,10 +748,8 @@ def test_a_worse_model_spells_answers_oddly_as_well_as_cots() -> None:
 @pytest.mark.parametrize("share", [2, 4])
 def test_a_word_that_many_cots_lack_is_in_their_reasoning_tokens(share: int) -> None:
     def thought(one: Row, lacks: bool) -> Row:
-        counted = replace(
-            one.ledger, thinking=one.ledger.cot + lacks, reported=one.ledger.reported + lacks
-        )
-        return replace(one, ledger=counted)
+        own = one.ledger
+        return with_ledger(one, thinking=own.cot + lacks, reported=own.reported + lacks)
 
     made = [reply(f"{text} {at}.") for at, text in enumerate(TEXTS * 12)]
     found = entries(thought(one, at % share == 0) for at, one in enumerate(made))
@@ -886,16 +770,203 @@ def test_counts_that_are_all_too_high_by_one_number_are_wrong(share: int) -> Non
     assert {one.what for one in entries(made)[::share]} == {What.OFF}
 
 
-def test_a_copy_that_only_streams_change_is_the_servers() -> None:
-    """At every try of several requests, and never in complete replies; one shows nothing."""
+# --- Rows
 
-    def made(requests: int) -> list[Row]:
-        replies = []
-        for at, text in enumerate(TEXTS[:requests]):
-            whole = reply(f"{text} {at}", request=f"r{at}", wanted=Wanted(text=f"{text} {at}"))
-            streamed = replace(whole, text=f"{text.upper()} {at}", streamed=True)
-            replies += [whole, whole, streamed, streamed]
-        return replies
 
-    assert kinds([*HEALTHY, *made(6)]) == {("changed", "answer")}
-    assert ("changed", "answer") not in kinds([*HEALTHY, *made(1)])
+ENCODED = '{"note": "salt \\"and\\" pepper"}'
+STOCK = "Sorry, this request cannot be served right now."
+OWN_WORDS = [text[4:].capitalize() for text in TEXTS]
+JSON = '{"harbour": "Brest", "boats": 12}'
+FENCE = f"```json\n{JSON}\n```"
+FENCED = reply(FENCE, wrote=JSON, format="x")
+GERMAN, LOSSY, KEPT = (
+    reply(text, request="a", format=named)
+    for text, named in (
+        ("Die Bären hören größere Stimmen im Gebüsch.", ""),
+        ('{"satz":"Die Baren horen grossere Stimmen im Gebusch."}', "x"),
+        ('{"satz":"Die Bären hören größere Stimmen im Gebüsch."}', "x"),
+    )
+)
+
+
+TWICE = reply(TEXTS[0] * 2, wrote=TEXTS[0])
+
+
+def changed_in_streams(requests: int) -> list[Row]:
+    """At every try of several requests, and never in complete replies."""
+    whole = [
+        reply(f"{text} {at}", request=f"r{at}", wanted=Wanted(text=f"{text} {at}"))
+        for at, text in enumerate(TEXTS[:requests])
+    ]
+    streamed = [
+        replace(one, text=f"{text.upper()} {at}", streamed=True)
+        for at, (one, text) in enumerate(zip(whole, TEXTS, strict=False))
+    ]
+    return [one for pair in zip(whole, streamed, strict=True) for one in pair for _ in "12"]
+
+
+ROWS: dict[str, tuple[Iterable[Row], set[tuple[str, str]]]] = {
+    "healthy replies": (HEALTHY, set()),
+    "no replies": ([], set()),
+    **{
+        f"{less} less of the format": (
+            [with_ledger(one, reported=one.ledger.reported - less) for one in HEALTHY],
+            set(),
+        )
+        for less in (10, 9, 6, 1, -3)
+    },
+    "one changed copy without many tokens": (
+        [*HEALTHY, copy(TEXTS[0], wrote=" ".join(TEXTS))],
+        {("lost", "answer")},
+    ),
+    **{
+        f"called as {name}": (
+            [
+                replace(
+                    call("{}", "I call get-weather now.", Wanted(name="get-weather"), name),
+                    request=request,
+                )
+                for request in "abcd"
+            ],
+            {("unknown", "")},
+        )
+        for name in ("get_weather", "functions.get-weather")
+    },
+    "one request with differing twins may be a near-tie": (
+        [
+            reply(TEXTS[0], request="a"),
+            reply(TEXTS[0][:-6], request="a", streamed=True),
+            *HEALTHY,
+        ],
+        set(),
+    ),
+    "an empty object before the arguments of every call": (
+        [call('{}{"note": "salt"}', wanted=Wanted(name="add_note"))] * 4,
+        {("added", "arguments")},
+    ),
+    # The model's tokens are those of the call, its mistakes differ, its CoT may plan other text.
+    "mistakes of a model": (
+        [call(f'{{"note": "salt or {word}"}}') for word in WORDS],
+        {("unknown", "")},
+    ),
+    "arguments that are longer than planned": (
+        [
+            call(
+                '{"note": "salt aumenta \\"and\\" pepper"}',
+                'The user wants add_note. With note: salt "and" pepper.',
+            )
+        ]
+        * 2,
+        {("unknown", "")},
+    ),
+    "a text that the model says before each answer": (
+        [reply(f"Sure, my friend: {text}") for text in OWN_WORDS],
+        set(),
+    ),
+    "the same, by a server that does not count a header": (
+        [counted(reply(f"Sure, my friend: {text}"), lambda n: n - 6) for text in OWN_WORDS],
+        set(),
+    ),
+    "one sentence that the model says": (
+        [*HEALTHY, *(replace(reply(STOCK), request=f"q{at}") for at in range(5))],
+        set(),
+    ),
+    "the whole answer without a CoT": ([*HEALTHY, reply(TEXTS[0], "")], set()),
+    "a copy that only streams change": (
+        [*HEALTHY, *changed_in_streams(6)],
+        {("changed", "answer")},
+    ),
+}
+
+
+@pytest.mark.parametrize("case", ROWS)
+def test_what_is_reported_of_a_run(case: str) -> None:
+    rows, expected = ROWS[case]
+    assert kinds(rows) == expected
+
+
+LAST: dict[str, tuple[list[Row], list[dict[str, object]]]] = {
+    "arguments that are encoded twice are no majority": (
+        [replace(call(text), request="a") for text in (ENCODED, *[json.dumps(ENCODED)] * 3)],
+        [{"what": What.INTACT}, *[{"what": What.ENCODED_TWICE}] * 3],
+    ),
+    "a short text before every answer": (
+        [reply(f"Sure, my friend: {text}", wrote=text) for text in OWN_WORDS],
+        [{"kind": "added", "wanted": text} for text in OWN_WORDS],
+    ),
+    "one sentence for different requests": (
+        [
+            *HEALTHY,
+            *(replace(reply(STOCK, wrote=" ".join(TEXTS)), request=f"q{at}") for at in range(5)),
+        ],
+        [{"kind": "changed"}] * 5,
+    ),
+    "a code fence around two structured answers": (
+        [*HEALTHY, *(replace(FENCED, request=name) for name in "ab")],
+        [{"what": What.FENCED}],
+    ),
+    "a code fence around one: its count may be odd by chance": (
+        [*HEALTHY, FENCED],
+        [{"witness": ""}],
+    ),
+    "a code fence that the model wrote": (
+        [*HEALTHY, reply(FENCE, format="x")],
+        [{"kind": "intact"}],
+    ),
+    "many tokens, but not whether text is lost": (
+        [*HEALTHY, reply("The boat lies by the mill.", wrote=" ".join(TEXTS))],
+        [{"kind": "unknown", "witness": "count", "proven": True}],
+    ),
+    "a reply without the CoT that its tokens include": (
+        [*HEALTHY, reply(TEXTS[0], "", thought=COT * 2)],
+        [{"kind": "lost", "place": "CoT"}],
+    ),
+    "fewer tokens without a CoT: a malformed header": (
+        [*HEALTHY, reply(TEXTS[0], "", thought=COT)],
+        [{"kind": "unknown", "proven": False}],
+    ),
+    "an ending that all odd replies share": (
+        [
+            *HEALTHY[5:],
+            *(
+                reply(text, f"{COT}{at} [Checked by Acme.]", thought=f"{COT}{at}")
+                for at, text in enumerate(TEXTS[:5])
+            ),
+        ],
+        [{"kind": "added", "place": "CoT"}] * 5,
+    ),
+    "each piece of a stream twice": (
+        [reply(TEXTS[0], COT, thought=COT[:30], twice=("CoT",), streamed=True)],
+        [{"kind": "added", "place": "CoT"}],
+    ),
+    "letters that each structured answer lacks": (
+        [GERMAN, LOSSY, LOSSY],
+        [{"kind": "changed"}] * 2,
+    ),
+    "letters that some structured answers lack": (
+        [GERMAN, KEPT, LOSSY, LOSSY],
+        [{"kind": "intact"}] * 3,
+    ),
+    "a text in two items": (  # with the header and the end token of the second message
+        [
+            *HEALTHY[1:],
+            with_ledger(TWICE, returned=TWICE.ledger.returned + 7),
+        ],
+        [{"what": What.TWICE}],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", LAST)
+def test_what_is_reported_of_the_last_replies(case: str) -> None:
+    rows, expected = LAST[case]
+    last = entries(rows)[-len(expected) :]
+    assert [
+        {name: getattr(entry, name) for name in wanted}
+        for entry, wanted in zip(last, expected, strict=True)
+    ] == expected
+
+
+def test_few_cases_accuse_nobody() -> None:
+    assert entries([GERMAN, LOSSY])[1].kind != "changed"  # a model may slip once
+    assert ("changed", "answer") not in kinds([*HEALTHY, *changed_in_streams(1)])
