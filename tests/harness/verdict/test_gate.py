@@ -67,26 +67,121 @@ def decide(groups, thresholds, **more):
     return Verdict(decision=found.decision, reasons=found.reasons, thresholds=thresholds)
 
 
-@pytest.mark.parametrize(
-    ("groups", "decision", "code", "reason"),
-    [
-        ([group()], "pass", 0, "0 invalid responses"),
-        ([group(failed=[1] * 7)], "pass", 0, "0 invalid responses"),
-        ([group(failed=[1] * 8)], "inconclusive", 4, "172 of 180 (95.6%)"),
-        ([group(failed=[1] * 13)], "fail", 1, "167 of 180 (92.8%)"),
-        ([group(), group(mode="non-streaming", invalid=1)], "fail", 1, "1 invalid of 180"),
-        ([group(finished=36)], "inconclusive", 4, "144 of 180 planned attempts were not made"),
-        ([group(finished=36, invalid=2)], "fail", 1, "2 invalid"),
-        ([group(finished=36, failed=[1] * 36)], "fail", 1, "less often than the reference"),
-        ([group(finished=0)], "inconclusive", 4, "Nothing was judged"),
-        ([], "inconclusive", 4, "Nothing was judged"),
-    ],
-)
-def test_verdicts(groups, decision, code, reason):
-    verdict = decide(groups, Thresholds())
+def guide(**settings):
+    return Thresholds(**settings, origins={"min_pass_hat_k": "gate.yaml"})
+
+
+def alternating(*, failed=(0, 0), cases=36, tries=5):
+    """The result of one API whose tries alternate; `failed` tries in streaming, non-streaming."""
+    modes = {}
+    for place, (mode, misses) in enumerate(zip(MODES, failed, strict=True)):
+        made = [(tries + (case + place) % 2) // 2 for case in range(cases)]
+        lost = [0] * cases
+        for miss in range(misses):
+            lost[miss % cases] += 1
+        modes[mode] = {
+            f"case-{case}": PassedTries(planned - bad, planned, planned)
+            for case, (planned, bad) in enumerate(zip(made, lost, strict=True))
+            if planned
+        }
+    by_case = [
+        sum(modes[mode][name].passed for mode in MODES if name in modes[mode])
+        for name in (f"case-{case}" for case in range(cases))
+    ]
+    result = group(cases=cases, tries=tries, failed=[tries - passed for passed in by_case])
+    return result.model_copy(update={"modes": modes, "condition": result.condition.alternating})
+
+
+FAILED = failed_rule("usage.sum", 3, 4)
+SET = Thresholds(min_pass_at_k=0.955, origins={"min_pass_at_k": "gate.yaml"})
+VERDICTS = [
+    *(
+        (groups, Thresholds(), {}, decision, reason)
+        for groups, decision, reason in (
+            ([group()], "pass", "0 invalid responses"),
+            ([group(failed=[1] * 7)], "pass", "0 invalid responses"),
+            ([group(failed=[1] * 8)], "inconclusive", "172 of 180 (95.6%)"),
+            ([group(failed=[1] * 13)], "fail", "167 of 180 (92.8%)"),
+            ([group(), group(mode="non-streaming", invalid=1)], "fail", "1 invalid of 180"),
+            ([group(finished=36)], "inconclusive", "144 of 180 planned attempts were not made"),
+            ([group(finished=36, invalid=2)], "fail", "2 invalid"),
+            ([group(finished=36, failed=[1] * 36)], "fail", "less often than the reference"),
+            ([group(finished=0)], "inconclusive", "Nothing was judged"),
+            ([], "inconclusive", "Nothing was judged"),
+            # Each mode must be above the lower rate.
+            ([alternating(failed=(0, 0))], "pass", "0 invalid responses"),
+            ([alternating(failed=(4, 3))], "pass", "0 invalid responses"),
+            (
+                [alternating(failed=(5, 0))],
+                "inconclusive",
+                "85 of 90 (94.4%) for chat · streaming",
+            ),
+            (
+                [alternating(failed=(0, 5))],
+                "inconclusive",
+                "85 of 90 (94.4%) for chat · non-streaming",
+            ),
+            ([alternating(failed=(14, 0))], "fail", "chat · streaming 76 of 90"),
+            ([alternating(failed=(14, 14))], "fail", "chat 152 of 180"),
+        )
+    ),
+    (
+        [group(tries=4, failed=[2] * 36)],  # near the decision boundary
+        Thresholds(reference=0.9, lower_rate=0.1),
+        {},
+        "inconclusive",
+        "more tries hardly help; examine the failures.",
+    ),
+    # The rule of OpenAI's guide, and thresholds that are set
+    *(
+        ([group(**rates)], Thresholds(rule="guide"), {}, decision, reason)
+        for rates, decision, reason in (
+            ({"at": 0.91, "hat": 0.901}, "pass", "pass^5 90.1%"),
+            ({"hat": 0.9}, "fail", "pass^5 is 90.0%"),
+            ({"at": 0.85}, "fail", "pass@5 is 85.0%"),
+        )
+    ),
+    (
+        [group(at=0.5, hat=0.1, invalid=3)],
+        guide(max_invalid=3, min_pass_at_k=0.4, min_pass_hat_k=0.05),
+        {},
+        "pass",
+        "",
+    ),
+    ([group()], guide(min_pass_hat_k=1.0), {}, "pass", ""),
+    ([group(hat=0.999)], guide(min_pass_hat_k=1.0), {}, "fail", ""),
+    ([group(at=0.95)], SET, {}, "fail", "required: above 95.5% (gate.yaml)"),
+    ([group()], SET, {}, "pass", "(required: above 95.5% (gate.yaml))"),
+    # Requirements apply in addition to the rates.
+    ([group()], Thresholds(), {"broken": ["No."]}, "fail", "No."),
+    ([group()], Thresholds(), {"unverified": ["Not run."]}, "inconclusive", "Not run."),
+    # A check that failed outside the attempts fails the run.
+    (
+        [group()],
+        Thresholds(),
+        {"beyond_cases": [FAILED], "everywhere": [failed_rule("usage.sum", 5, 90)]},
+        "fail",
+        "1 of 1 checks failed.",
+    ),
+    ([group(finished=36)], Thresholds(), {"beyond_cases": [FAILED]}, "fail", ""),
+]
+
+
+@pytest.mark.parametrize(("groups", "thresholds", "more", "decision", "reason"), VERDICTS)
+def test_verdicts(groups, thresholds, more, decision, reason):
+    verdict = decide(groups, thresholds, **more)
     assert verdict.decision == decision
-    assert reason in verdict.reasons[0]
-    assert exit_code(verdict) == code
+    assert reason in verdict.reasons[int(thresholds.by_guide and decision == "pass")]
+    assert exit_code(verdict) == {"pass": 0, "fail": 1, "inconclusive": 4}[decision]
+
+
+def test_what_is_broken_is_stated_once():
+    assert decide([group()], Thresholds(), broken=["No."]).reasons == ("No.",)
+    failed = {"beyond_cases": [FAILED], "everywhere": [failed_rule("usage.sum", 5, 90)]}
+    assert decide([group()], Thresholds(), **failed).reasons == ("1 of 1 checks failed.",)
+    groups = [group(invalid=180, mode=mode) for mode in ("streaming", "non-streaming")] * 2
+    reasons = decide(groups, Thresholds(), everywhere=[failed_rule("usage.sum", 720, 720)]).reasons
+    assert reasons[0] == "All 4 conditions: 720 invalid of 720 attempts, none allowed."
 
 
 @pytest.mark.parametrize(("cases", "tries", "settled"), [(2, 1, 18), (1, 1, 36), (36, 1, None)])
@@ -122,12 +217,6 @@ def test_a_run_that_cannot_pass_is_announced_before_it_starts(samples, tries):
     assert "than 36 tries" in line
     assert not list(forecast(36, 1, Thresholds()))
     assert not list(forecast(samples, tries, Thresholds(rule="guide")))
-
-
-def test_a_rate_near_the_decision_boundary_stays_inconclusive():
-    verdict = decide([group(tries=4, failed=[2] * 36)], Thresholds(reference=0.9, lower_rate=0.1))
-    assert verdict.decision == "inconclusive"
-    assert verdict.reasons[0].endswith("more tries hardly help; examine the failures.")
 
 
 def test_conditions_that_are_slightly_low_fail_together():
@@ -182,19 +271,6 @@ def test_every_kind_of_reason_has_one_sentence():
     assert "Most failures: no tool call (180)" in reasons[2]
 
 
-def test_invalid_responses_of_all_conditions_are_one_count():
-    groups = [group(invalid=180, mode=mode) for mode in ("streaming", "non-streaming")] * 2
-    reasons = decide(groups, Thresholds(), everywhere=[failed_rule("usage.sum", 720, 720)]).reasons
-    assert reasons[0] == "All 4 conditions: 720 invalid of 720 attempts, none allowed."
-
-
-def test_a_check_that_failed_outside_the_attempts_fails_the_run():
-    failed, everywhere = failed_rule("usage.sum", 3, 4), failed_rule("usage.sum", 5, 90)
-    verdict = decide([group()], Thresholds(), beyond_cases=[failed], everywhere=[everywhere])
-    assert (verdict.decision, verdict.reasons) == ("fail", ("1 of 1 checks failed.",))
-    assert decide([group(finished=36)], Thresholds(), beyond_cases=[failed]).decision == "fail"
-
-
 def test_probes_that_judged_nothing_are_not_a_pass():
     about = next(iter(PROBES.values())).about
     silent = RuleResult(
@@ -240,30 +316,8 @@ def test_a_recording_in_which_most_replies_warn_of_what_few_cannot_prove_does_no
     assert [reason[:6] for reason in unsettled(results)] == ["3 of 4"]
 
 
-@pytest.mark.parametrize(
-    ("groups", "decision", "reason"),
-    [
-        ([group(at=0.91, hat=0.901)], "pass", "pass^5 90.1%"),
-        ([group(hat=0.9)], "fail", "pass^5 is 90.0%"),
-        ([group(at=0.85)], "fail", "pass@5 is 85.0%"),
-    ],
-)
-def test_the_rule_of_openais_guide_is_applied(groups, decision, reason):
-    verdict = decide(groups, Thresholds(rule="guide"))
-    assert verdict.decision == decision
-    assert any(reason in each for each in verdict.reasons)
-
-
-def test_thresholds_of_the_guide_can_be_set():
-    lenient = guide(max_invalid=3, min_pass_at_k=0.4, min_pass_hat_k=0.05)
-    assert decide([group(at=0.5, hat=0.1, invalid=3)], lenient).decision == "pass"
-    assert decide([group()], guide(min_pass_hat_k=1.0)).decision == "pass"
-    assert decide([group(hat=0.999)], guide(min_pass_hat_k=1.0)).decision == "fail"
+def test_a_rule_that_is_named_precedes_the_thresholds_of_the_guide():
     assert not Thresholds(rule="success_rate", origins={"min_pass_at_k": "x"}).by_guide
-
-
-def guide(**settings):
-    return Thresholds(**settings, origins={"min_pass_hat_k": "gate.yaml"})
 
 
 def test_a_rate_must_be_above_its_threshold_or_perfect():
@@ -280,18 +334,6 @@ def test_an_unreachable_threshold_fails_before_the_end():
     assert "Stopped by the budget." in verdict.reasons
     hopeful = lost.model_copy(update={"best_pass_hat": 0.91})
     assert decide([hopeful], guide()).decision == "inconclusive"
-
-
-def test_requirements_apply_in_addition_to_the_rates():
-    assert decide([group()], Thresholds(), broken=["No."]).reasons == ("No.",)
-    assert decide([group()], Thresholds(), broken=["No."]).decision == "fail"
-    assert decide([group()], Thresholds(), unverified=["Not run."]).decision == "inconclusive"
-
-
-def test_a_reason_names_the_source_of_its_threshold():
-    gate = Thresholds(min_pass_at_k=0.955, origins={"min_pass_at_k": "gate.yaml"})
-    assert "required: above 95.5% (gate.yaml)" in decide([group(at=0.95)], gate).reasons[0]
-    assert "(required: above 95.5% (gate.yaml))" in decide([group()], gate).reasons[1]
 
 
 def test_the_verdict_states_what_missing_logprobs_leave_unverified():
@@ -311,44 +353,6 @@ def test_the_verdict_states_what_missing_logprobs_leave_unverified():
 
 
 # --- Modes that alternate
-
-
-def alternating(*, failed=(0, 0), cases=36, tries=5):
-    """The result of one API whose tries alternate; `failed` tries in streaming, non-streaming."""
-    modes = {}
-    for place, (mode, misses) in enumerate(zip(MODES, failed, strict=True)):
-        made = [(tries + (case + place) % 2) // 2 for case in range(cases)]
-        lost = [0] * cases
-        for miss in range(misses):
-            lost[miss % cases] += 1
-        modes[mode] = {
-            f"case-{case}": PassedTries(planned - bad, planned, planned)
-            for case, (planned, bad) in enumerate(zip(made, lost, strict=True))
-            if planned
-        }
-    by_case = [
-        sum(modes[mode][name].passed for mode in MODES if name in modes[mode])
-        for name in (f"case-{case}" for case in range(cases))
-    ]
-    result = group(cases=cases, tries=tries, failed=[tries - passed for passed in by_case])
-    return result.model_copy(update={"modes": modes, "condition": result.condition.alternating})
-
-
-@pytest.mark.parametrize(
-    ("failed", "decision", "reason"),
-    [
-        ((0, 0), "pass", "0 invalid responses"),
-        ((4, 3), "pass", "0 invalid responses"),
-        ((5, 0), "inconclusive", "85 of 90 (94.4%) for chat · streaming"),
-        ((0, 5), "inconclusive", "85 of 90 (94.4%) for chat · non-streaming"),
-        ((14, 0), "fail", "chat · streaming 76 of 90"),
-        ((14, 14), "fail", "chat 152 of 180"),
-    ],
-)
-def test_each_mode_must_be_above_the_lower_rate(failed, decision, reason):
-    verdict = decide([alternating(failed=failed)], Thresholds())
-    assert verdict.decision == decision
-    assert reason in verdict.reasons[0]
 
 
 def test_one_try_of_each_case_cannot_pass_if_the_modes_alternate():

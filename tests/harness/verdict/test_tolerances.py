@@ -14,6 +14,7 @@ from harness.rules.catalogue import CHECKS
 from harness.rules.results import check_results
 from harness.verdict.tolerances import apply_tolerances
 
+JSON = "calls.arguments.json"
 RECORDED = "text.garbled.beyond_ascii"
 """A rule with a documented share of 2%; `reply.empty` tolerates as much, and has no figure."""
 
@@ -50,25 +51,44 @@ def severities(scores: Iterable[Score]) -> set[str]:
     return {found.severity for each in apply_tolerances(list(scores)) for found in each.findings}
 
 
-def test_rare_deviations_of_the_model_are_info() -> None:
+def test_the_share_of_a_rule_is_documented() -> None:
     assert CHECKS[RECORDED].tolerated == 0.02
-    assert severities(score(at, empty=at % 50 == 0) for at in range(1000)) == {"info"}
-
-
-def test_one_bad_answer_in_ten_is_an_error() -> None:
-    assert severities(score(at, empty=at % 10 == 0) for at in range(400)) == {"error"}
 
 
 @pytest.mark.parametrize(
-    ("every", "proven", "severity"),
-    [(10, False, "warning"), (3, False, "error"), (10, True, "error")],
+    ("check", "made", "every", "proven", "severity"),
+    [
+        (RECORDED, 1000, 50, False, "info"),
+        (RECORDED, 400, 10, False, "error"),
+        # One finding whose evidence excludes the model is not tolerated.
+        (RECORDED, 1000, 1000, True, "error"),
+        (RECORDED, 1000, 1000, False, "info"),
+        # Without a documented share, a rule warns while the model is usable.
+        ("reply.empty", 400, 10, False, "warning"),
+        ("reply.empty", 400, 3, False, "error"),
+        ("reply.empty", 400, 10, True, "error"),
+        # What no recorded model does is an error at any share.
+        ("finish.limit", 640, 4, False, "error"),
+        ("finish.limit", 640, 10, False, "error"),
+        ("finish.limit", 640, 150, False, "info"),
+        ("calls.repeated", 640, 4, False, "error"),
+        ("calls.repeated", 640, 40, False, "error"),
+        ("calls.repeated", 640, 300, False, "info"),
+        ("calls.in_text", 640, 20, False, "error"),
+        ("calls.in_text", 640, 150, False, "info"),
+        # Invalid arguments in fewer calls are no error.
+        (JSON, 300, 100, False, "info"),
+        (JSON, 300, 5, False, "warning"),
+        (JSON, 300, 2, False, "warning"),
+        # A filter that refuses many harmless requests is an error.
+        ("reply.refused", 300, 300, False, "warning"),
+        ("reply.refused", 300, 10, False, "error"),
+    ],
 )
-def test_without_a_documented_share_a_rule_warns_while_the_model_is_usable(
-    every, proven, severity
+def test_the_severity_follows_from_the_share_of_a_finding(
+    check: str, made: int, every: int, proven: bool, severity: str
 ) -> None:
-    scores = (
-        score(at, empty=at % every == 0, check="reply.empty", proven=proven) for at in range(400)
-    )
+    scores = (score(at, empty=at % every == 0, check=check, proven=proven) for at in range(made))
     assert severities(scores) == {severity}
 
 
@@ -132,32 +152,6 @@ def test_one_broken_replica_is_reported_even_if_the_total_is_within_the_rate() -
     assert severities(run("")) == {"info"}
 
 
-def test_one_finding_whose_evidence_excludes_the_model_is_not_tolerated() -> None:
-    for proven, severity in ((True, "error"), (False, "info")):
-        scores = [score(at, empty=at == 7, proven=proven) for at in range(1000)]
-        assert severities(scores) == {severity}
-
-
-@pytest.mark.parametrize(
-    ("check", "every", "severity"),
-    [
-        ("finish.limit", 4, "error"),
-        ("finish.limit", 10, "error"),
-        ("finish.limit", 150, "info"),
-        ("calls.repeated", 4, "error"),
-        ("calls.repeated", 40, "error"),
-        ("calls.repeated", 300, "info"),
-        ("calls.in_text", 20, "error"),
-        ("calls.in_text", 150, "info"),
-    ],
-)
-def test_what_no_recorded_model_does_is_an_error_at_any_share(
-    check: str, every: int, severity: str
-) -> None:
-    scores = (score(at, empty=not at % every, check=check) for at in range(640))
-    assert severities(scores) == {severity}
-
-
 @pytest.mark.parametrize(
     ("check", "wrong", "severity"),
     [
@@ -213,9 +207,6 @@ def test_a_result_says_how_many_of_its_findings_are_tolerated(proven, code) -> N
         )
 
 
-JSON = "calls.arguments.json"
-
-
 def test_invalid_arguments_in_nearly_all_calls_of_one_mode_are_an_error_there() -> None:
     whole = [score(at, empty=at < 9, check=JSON, mode="non-streaming") for at in range(300)]
     streams = [score(at, empty=at % 20 > 0, check=JSON) for at in range(100)]
@@ -226,20 +217,6 @@ def test_invalid_arguments_in_nearly_all_calls_of_one_mode_are_an_error_there() 
     }
     assert ("streaming", "error") in found
     assert ("non-streaming", "error") not in found
-
-
-@pytest.mark.parametrize(("every", "severity"), [(100, "info"), (5, "warning"), (2, "warning")])
-def test_invalid_arguments_in_fewer_calls_are_no_error(every: int, severity: str) -> None:
-    scores = [score(at, empty=at % every == 0, check=JSON) for at in range(300)]
-    assert severities(scores) == {severity}
-
-
-@pytest.mark.parametrize(("filtered", "severity"), [(1, "warning"), (30, "error")])
-def test_a_filter_that_refuses_many_harmless_requests_is_an_error(
-    filtered: int, severity: str
-) -> None:
-    scores = [score(at, empty=at < filtered, check="reply.refused") for at in range(300)]
-    assert severities(scores) == {severity}
 
 
 def test_the_calls_of_one_kind_in_one_mode_are_compared_alone() -> None:
