@@ -483,12 +483,12 @@ def test_a_stopped_or_cut_reply_is_the_beginning_of_the_whole_one(more: int) -> 
 
 
 def twins(change: Callable[[str], str], *, tries: int = 2) -> list[Row]:
-    made = []
-    for text in TEXTS[:6]:
-        for streamed in (False, True):
-            got = change(text) if streamed else text
-            made += [reply(got, wrote=text, request=text, streamed=streamed)] * tries
-    return made
+    return [
+        reply(got, wrote=text, request=text, streamed=streamed)
+        for text in TEXTS[:6]
+        for streamed, got in ((False, text), (True, change(text)))
+        for _ in range(tries)
+    ]
 
 
 @pytest.mark.parametrize(

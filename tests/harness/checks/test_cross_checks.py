@@ -29,6 +29,12 @@ def scored(says, sample: str, attempt: int, prompt: str, **options: object) -> S
     return measured_score(parse_rollout(sent(recorded, body)), ANSWERED)
 
 
+def saying_no(sample: str, attempt: int, prompt: str, **members: str) -> Score:
+    """A reply whose body has these members."""
+    body = chat_whole(Reply(text="No.")) | members
+    return scored([json_response(body)], sample, attempt, prompt)
+
+
 def found(scores: list[Score]) -> set[tuple[str, str]]:
     return {
         (finding.id, finding.evidence.record)
@@ -79,12 +85,12 @@ def test_a_short_reply_is_foreign_if_its_prompt_tokens_are_so_too() -> None:
 
     def tries(*counts: int) -> list[Score]:
         made = [("cat", 1, 71), ("cat", 2, 71), *(("tax", n + 1, c) for n, c in enumerate(counts))]
-        replies = {71: Reply(text="They purr."), 72: Reply(text="They purr.")}
-        scores = []
-        for name, number, count in made:
-            one = scored([replies.get(count, Reply(text="Two forms."))], name, number, asked[name])
-            scores.append(replace(one, traits=replace(one.traits, first_input=count)))
-        return scores
+        return [
+            replace(one, traits=replace(one.traits, first_input=count))
+            for name, number, count in made
+            for text in ("They purr." if count in (71, 72) else "Two forms.",)
+            for one in [scored([Reply(text=text)], name, number, asked[name])]
+        ]
 
     foreign = ("reply.foreign", "tax/chat/non-streaming/2")
     assert foreign in found(tries(93, 71))
@@ -138,17 +144,15 @@ def test_an_answer_suggested_by_its_own_request_is_not_foreign() -> None:
     ],
 )
 def test_shared_ids_are_reported(ids: list[str], shared: bool) -> None:
-    scores = []
-    for number, reply_id in enumerate(ids, start=1):
-        body = chat_whole(Reply(text="No.")) | {"id": reply_id}
-        scores.append(scored([json_response(body)], "a", number, "Hi"))
+    scores = [saying_no("a", number, "Hi", id=each) for number, each in enumerate(ids, start=1)]
     assert {check for check, _ in found(scores)} == ({"reply.id.shared"} if shared else set())
 
 
 def test_of_two_replies_with_one_id_the_later_one_is_reported() -> None:
     """The earlier one got its own reply, in whichever order they are stored."""
-    body = chat_whole(Reply(text="No.")) | {"id": "chatcmpl-1a2b3c4d5e6f"}
-    later, earlier = (scored([json_response(body)], name, 1, name) for name in ("late", "early"))
+    later, earlier = (
+        saying_no(name, 1, name, id="chatcmpl-1a2b3c4d5e6f") for name in ("late", "early")
+    )
     times = ((later, 9.0), (earlier, 5.0))
     scores = [
         replace(score, rows=tuple(replace(row, began=at) for row in score.rows))
@@ -197,10 +201,10 @@ def test_members_that_the_key_of_a_cache_lacks_are_named(
     ],
 )
 def test_replies_that_name_another_model_are_reported(names: list[str], affected: set[str]) -> None:
-    scores = []
-    for number, name in enumerate(names, start=1):
-        body = chat_whole(Reply(text="No.")) | {"id": f"chatcmpl-{number}", "model": name}
-        scores.append(scored([json_response(body)], f"{number}", 1, f"Is it {number}?"))
+    scores = [
+        saying_no(f"{number}", 1, f"Is it {number}?", id=f"chatcmpl-{number}", model=name)
+        for number, name in enumerate(names, start=1)
+    ]
     other = {record[0] for rule, record in found(scores) if rule == "reply.model.differs"}
     assert other == affected
 
@@ -410,10 +414,9 @@ def test_a_reply_that_is_older_than_its_request_is_stored(
 
 def test_a_time_that_is_no_clocks_shows_no_stored_reply() -> None:
     """The server's start, and whole seconds in which several replies were made."""
-    cold = {"temperature": 0}
-    healthy = [asked(at, f"{SUM} {at}", f"Sum {at}?", 100 + at, 90.0) for at in range(9)]
-    assert not {rule for rule, _ in found(healthy)} & {"reply.stored"}
-    same = [asked(at, SUM, "Sum?", 100 + at * 9, 100.0, **cold) for at in range(3)]
-    assert not {rule for rule, _ in found(same)} & {"reply.stored"}
-    constant = [asked(at, SUM, f"Sum {at}?", 100 + at * 9, 100.0) for at in range(3)]
-    assert not {rule for rule, _ in found(constant)} & {"reply.stored"}
+    for scores in (
+        [asked(at, f"{SUM} {at}", f"Sum {at}?", 100 + at, 90.0) for at in range(9)],
+        [asked(at, SUM, "Sum?", 100 + at * 9, 100.0, temperature=0) for at in range(3)],
+        [asked(at, SUM, f"Sum {at}?", 100 + at * 9, 100.0) for at in range(3)],
+    ):
+        assert "reply.stored" not in {rule for rule, _ in found(scores)}

@@ -140,10 +140,12 @@ def judging(name, **counts):
     return Column(entry, checks={"tools.loop": result})
 
 
+GOOD = judging("good", chat=(0, 6), responses=(0, 6))
+BAD = judging("bad", chat=(6, 6), responses=(0, 6))
+
+
 def test_a_check_is_compared_by_api_where_its_failures_depend_on_it():
-    good = judging("good", chat=(0, 6), responses=(0, 6))
-    bad = judging("bad", chat=(6, 6), responses=(0, 6))
-    found = columns(good, bad)
+    found = columns(GOOD, BAD)
     parts = {row.group: row for row in found.rows}
     assert [(c.status, c.hits, c.total) for c in parts["chat"].cells] == [
         ("passed", 0, 6),
@@ -157,25 +159,20 @@ def test_a_check_is_compared_by_api_where_its_failures_depend_on_it():
         {"chat": (0, 6), "responses": (0, 6)},
     )
     assert change.beyond_chance
-    assert columns(bad, good).changes[0].fixed[0].beyond_chance
+    assert columns(BAD, GOOD).changes[0].fixed[0].beyond_chance
 
 
 def test_all_failures_in_one_api_are_not_called_chance():
-    good = judging("good", chat=(0, 6), responses=(0, 6))
-    one_sample = judging("bad", chat=(6, 6), responses=(0, 6)).checks["tools.loop"]
-    clustered = one_sample.model_copy(update={"rate": clustered_rate([(6, 12)])})
-    bad = replace(judging("bad", chat=(6, 6), responses=(0, 6)), checks={"tools.loop": clustered})
-    (change,) = columns(good, bad).changes[0].broken
-    assert change.beyond_chance  # Fisher: p = 0.002
-    assert columns(good, bad).worse
+    clustered = BAD.checks["tools.loop"].model_copy(update={"rate": clustered_rate([(6, 12)])})
+    found = columns(GOOD, replace(BAD, checks={"tools.loop": clustered}))
+    assert [change.beyond_chance for change in found.changes[0].broken] == [True]  # p = 0.002
+    assert found.worse
 
 
 def test_a_baseline_that_is_worse_than_a_run_is_no_failure():
-    bad = judging("bad", chat=(6, 6), responses=(0, 6))
-    as_baseline = replace(bad, entry=bad.entry.model_copy(update={"kind": "baseline"}))
-    good = judging("good", chat=(0, 6), responses=(0, 6))
-    assert not columns(good, as_baseline).worse
-    assert columns(good, bad).worse
+    as_baseline = replace(BAD, entry=BAD.entry.model_copy(update={"kind": "baseline"}))
+    assert not columns(GOOD, as_baseline).worse
+    assert columns(GOOD, BAD).worse
 
 
 def test_failures_that_moved_to_the_other_api_differ():

@@ -52,11 +52,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def contents(site: Path) -> str:
-    texts = []
-    for path in sorted(site.rglob("*.*")):
-        content = path.read_bytes()
-        texts.append((gzip.decompress(content) if path.suffix == ".gz" else content).decode())
-    return "".join(texts)
+    return "".join(
+        (gzip.decompress if path.suffix == ".gz" else bytes)(path.read_bytes()).decode()
+        for path in sorted(site.rglob("*.*"))
+    )
 
 
 def test_a_published_run_contains_no_secrets(folder: Path, tmp_path: Path) -> None:
