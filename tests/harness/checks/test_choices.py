@@ -3,6 +3,7 @@
 import copy
 import json
 
+import pytest
 from examined import findings
 from healthy import exchange, json_response, rollout, stream_response
 from replies import Reply, chat_blocks, chat_chunks, chat_whole
@@ -51,11 +52,6 @@ def test_a_defect_of_the_second_choice_is_found():
         assert "reply.empty" in findings(make(Reply(text="")))
 
 
-def test_a_call_in_the_second_choice_is_judged():
-    call = Reply(call=("get_weatherjson", '{"location": "Lisbon"}'))
-    assert findings(whole(call)) == {"calls.name.polluted"}
-
-
 def test_streamed_logprobs_are_part_of_the_reply():
     entries = [{"token": each, "logprob": -0.5, "bytes": None, "top_logprobs": []} for each in "It"]
     chunks = chat_chunks(FIRST)
@@ -65,18 +61,44 @@ def test_streamed_logprobs_are_part_of_the_reply():
     assert reply.raw["choices"][0]["logprobs"] == {"content": entries}
 
 
-def test_a_leak_that_the_client_sent_back_does_not_hide_the_next_one():
-    history = [
-        {"role": "user", "content": "What is the weather?"},
-        {"role": "assistant", "content": LEAK},
-        {"role": "user", "content": "And tomorrow?"},
-    ]
-    assert findings(asked(rollout([LEAKED]), {"messages": history})) == {"harmony.markers"}
+CASES = {
+    "a call in the second choice": (
+        lambda: whole(Reply(call=("get_weatherjson", '{"location": "Lisbon"}'))),
+        {"calls.name.polluted"},
+    ),
+    "a leak that the client sent back does not hide the next one": (
+        lambda: asked(
+            rollout([LEAKED]),
+            {
+                "messages": [
+                    {"role": "user", "content": "What is the weather?"},
+                    {"role": "assistant", "content": LEAK},
+                    {"role": "user", "content": "And tomorrow?"},
+                ]
+            },
+        ),
+        {"harmony.markers"},
+    ),
+    "special tokens in a tool result may be repeated": (
+        lambda: asked(
+            rollout([Reply(text=LEAK)]),
+            {
+                "messages": [
+                    {"role": "user", "content": "Read the file."},
+                    {
+                        "role": "tool",
+                        "tool_call_id": "call_1",
+                        "content": json.dumps({"text": LEAK}),
+                    },
+                ]
+            },
+        ),
+        set(),
+    ),
+}
 
 
-def test_special_tokens_in_a_tool_result_may_be_repeated():
-    history = [
-        {"role": "user", "content": "Read the file."},
-        {"role": "tool", "tool_call_id": "call_1", "content": json.dumps({"text": LEAK})},
-    ]
-    assert findings(asked(rollout([Reply(text=LEAK)]), {"messages": history})) == set()
+@pytest.mark.parametrize("case", CASES)
+def test_what_is_found(case):
+    made, expected = CASES[case]
+    assert findings(made()) == expected

@@ -99,4 +99,4 @@ def test_unsuitable_folders_are_not_published(
     assert run(["site", str(folder), "--out", "site"]) == 2
     errors = capsys.readouterr().err
     assert "like a key" in errors
-    assert "has no analysis.json" in errors
+    assert "has no results; judge it with: gpt-oss-verify recheck" in " ".join(errors.split())
