@@ -27,6 +27,11 @@ def found(reply, members=CUT, request=None, kind=chat):
     return {each.id: each for each in examined(reply, members, request, kind)[1]}
 
 
+def recording_of(made, imported):
+    recording = Recording(source="pasted.txt") if imported else None
+    return made.model_copy(update={"recording": recording})
+
+
 def offering(parameters):
     function = {"name": "f", "description": "", "parameters": parameters}
     return {"tools": [{"type": "function", "function": function}]}
@@ -161,18 +166,11 @@ def test_the_limit_of_a_request_still_binds():
 @pytest.mark.parametrize("ending", ["…", "..."])
 def test_texts_that_the_author_of_a_recording_shortened_are_not_accounted(ending):
     whole = Reply(text="It is sunny in Lisbon all day. " * 9, reasoning="They ask for it. " * 30)
-
-    def shortened(body):
-        message = body["choices"][0]["message"]
-        message |= {"content": f"It is{ending}", "reasoning": f"They ask{ending}"}
-
-    body = chat_whole(whole)
-    shortened(body)
-    live = rollout([json_response(body)])
-    pasted = live.model_copy(update={"recording": Recording(source="pasted.txt")})
-    for recorded, accounted in ((live, True), (pasted, False)):
-        ids = findings(recorded)
-        assert ("usage.output.unexplained" in ids) == accounted
+    texts = {"content": f"It is{ending}", "reasoning": f"They ask{ending}"}
+    members = {f"choices.0.message.{name}": text for name, text in texts.items()}
+    for imported in (False, True):
+        ids = findings(recording_of(chat(members, whole), imported))
+        assert ("usage.output.unexplained" in ids) != imported
         assert "reasoning.missing" not in ids
 
 
@@ -194,9 +192,7 @@ def test_events_without_blank_lines_between_them_are_one_event(separator, messag
 @pytest.mark.parametrize("imported", [False, True])
 def test_recorded_answers_may_end_with_the_beginning_of_a_stop_string(imported):
     whole = json_response(chat_whole(Reply(text="The role is User", reasoning="They ask.")))
-    recorded = asked(rollout([whole]), {"stop": ["User:"]})
-    if imported:
-        recorded = recorded.model_copy(update={"recording": Recording(source="pasted.txt")})
+    recorded = recording_of(asked(rollout([whole]), {"stop": ["User:"]}), imported)
     found = {each.id for each in catalogue.examine(parse_rollout(recorded))[1]}
     assert ("stop.kept" in found) != imported
 
@@ -217,8 +213,6 @@ def test_logprobs_of_recordings_are_judged(tokens, imported, broken):
     body = chat_whole(Reply(text="It is sunny.", reasoning="They ask."))
     listed = [{"token": t, "bytes": list(t.encode()), "logprob": -0.5} for t in tokens]
     body["choices"][0]["logprobs"] = {"content": listed}
-    recorded = rollout([json_response(body)])
-    if imported:
-        recorded = recorded.model_copy(update={"recording": Recording(source="pasted.txt")})
+    recorded = recording_of(rollout([json_response(body)]), imported)
     found = catalogue.examine(parse_rollout(recorded))[1]
     assert {each.id for each in found if each.id.startswith("logprobs.")} == broken
