@@ -82,6 +82,7 @@ CHANGES: Mapping[What, Callable[[str], str]] = {
     What.ASCII_ONLY: lambda t: t.encode("ascii", "ignore").decode(),
     What.QUESTION_MARKS: lambda t: t.encode("ascii", "replace").decode(),
     What.LATIN_1: lambda t: t.encode().decode("latin-1"),
+    What.PUNCTUATION: lambda t: re.sub(r" (?=[.,!?])", "", t),
 }
 """What servers do to texts, by accident or to clean them."""
 

@@ -66,6 +66,7 @@ class What(Enum):
     TWO_BACKSLASHES = "changed", "The server doubled the backslashes of the {place}."
     SLASHES = "changed", "The server turned the backslashes of the {place} into slashes."
     COMMAS = "changed", "The server turned the decimal points of the {place} into commas."
+    PUNCTUATION = "changed", "The server removed spaces before punctuation from the {place}."
     MARKDOWN = "changed", "The server removed Markdown from the {place}."
     NFKC = "changed", "The server replaced compatibility characters of the {place} (NFKC)."
     NFD = "changed", "The server decomposed characters of the {place} (NFD)."

@@ -90,14 +90,14 @@ def _spelled_otherwise(row: Row) -> Iterator[Entry]:
     """Yield what was done to an answer whose tokens with logprobs spell what the model wrote.
 
     Lists of tokens may be damaged or lack some, so that only changes count that servers make to
-    texts.
+    texts. White space of tokens is often lost; a detokenizer removes it before punctuation alone.
     """
     if not row.spelled or "\N{REPLACEMENT CHARACTER}" in row.spelled:
         return
     what = difference(row.spelled, row.text).what
     changed = what in CHANGES and not differ_in_space(row.spelled, row.text)
     masked = what is What.MASKED and is_masked(row.spelled, row.text)
-    if what not in _OF_TOKENS and (changed or masked):
+    if what is What.PUNCTUATION or (what not in _OF_TOKENS and (changed or masked)):
         yield Entry(what, "answer", "tokens", row.spelled, row.text)
 
 

@@ -24,9 +24,10 @@ _QUESTIONS = {
     "a name": "Think of a name and a number. What are the name and the number?",
     "three things": "Name three things, then name them in another order.",
 }
+# With spaces before punctuation, which detokenizers for English remove.
 _COPY = (
-    "Repeat after me: From the quay to the light it is two miles; keep the church behind the white "
-    "house, and at nine bring bread, salt, apples and rope on board before the tide falls."
+    "Repeat after me: From the quay to the light it is two miles ; keep the church behind the "
+    "white house ! and at nine bring bread, salt, apples and rope on board before the tide falls !"
 )
 
 

@@ -334,6 +334,7 @@ hooks.whole_text("answer").faults(
     long_answers_cut=lambda text: text if len(text) < _LONG_ANSWER else text[: len(text) // 2],
     last_quarter_of_answers_lost=lambda text: text[: len(text) * 3 // 4],
     answers_doubled=lambda text: text + text,
+    spaces_before_punctuation_lost=lambda text: re.sub(r" (?=[.,!?])", "", text),
     character_of_answers_garbled=lambda text: (
         f"{text[: len(text) // 2]}\N{REPLACEMENT CHARACTER}{text[len(text) // 2 + 1 :]}"
     ),
