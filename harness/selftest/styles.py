@@ -130,7 +130,8 @@ class HealthyReplies:
                 reply = DIALECTS[rollout.api].read(exchange)
             except UnreadableReplyError:
                 return None
-            if reply.others or request.built_in or asks_logprobs:
+            # Replies over one WebSocket depend on one another.
+            if reply.others or request.built_in or asks_logprobs or exchange.request.over_websocket:
                 return None
             replies.append((reply, request))
         return replies

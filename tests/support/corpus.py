@@ -19,6 +19,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
+from unittest.mock import patch
 from zlib import crc32
 
 import httpx
@@ -46,6 +47,7 @@ from harness.tasks.suite import restored_tasks
 from reference_engine.faults.catalogue import CATALOGUE
 from reference_engine.faults.fault import Fault
 from reference_engine.faults.http import Api, ClientRequest, Reply
+from reference_engine.faults.layers import streaming
 from reference_engine.faults.replies import damaged as damaged_reply
 
 _STORED = Path(__file__).with_name("healthy_run.tar.xz")
@@ -216,13 +218,17 @@ def with_fault(recorded: Exchange, fault: str, number: int | None = None) -> Exc
     request = ClientRequest(_APIS[path], recorded.request.body or {}, "gpt-oss-small", gzip=True)
     reply = reply_of(before)
     number = crc32(reply.body) if number is None else number
-    made = asyncio.run(damaged_reply([fault], request, reply, number))
+    with patch.object(streaming, "SILENT_SECONDS", 0):  # events arrive at the recorded times
+        made = asyncio.run(damaged_reply([fault], request, reply, number))
     try:
         answer = httpx.Response(made.status, headers=made.headers, content=made.body)
     except httpx.DecodingError as error:
-        failure = TransportFailure(kind="protocol", message=str(error))
-        begun = Response(status=made.status, headers=dict(made.headers), body="")
-        return recorded.model_copy(update={"response": begun, "failure": failure})
+        return recorded.model_copy(
+            update={
+                "response": Response(status=made.status, headers=dict(made.headers), body=""),
+                "failure": TransportFailure(kind="protocol", message=str(error)),
+            }
+        )
     response = _response(before, answer)
     return recorded if response == before else recorded.model_copy(update={"response": response})
 
@@ -230,8 +236,9 @@ def with_fault(recorded: Exchange, fault: str, number: int | None = None) -> Exc
 def reply_of(recorded: Response) -> Reply:
     """Return a recorded response as faults see it."""
     headers = {name.lower(): value for name, value in recorded.headers.items()}
-    text = recorded.text + ("\n\n" if recorded.parts else "")
-    return Reply(recorded.status, headers, text.encode())
+    return Reply(
+        recorded.status, headers, recorded.text.encode() + (b"\n\n" if recorded.parts else b"")
+    )
 
 
 def _ends(rollout: Rollout, recorded: Exchange, changed: Exchange) -> LoopEnd | None:

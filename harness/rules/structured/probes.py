@@ -107,8 +107,10 @@ def _compiled(responses: ProbeResponses) -> Trials:
                 reply.finish == "stop"
                 and reply.text
                 and "\N{REPLACEMENT CHARACTER}" not in reply.text
+                and reply.text.count("{") == reply.text.count("}")
             ):
-                # JSON with a text around it was constrained, and changed on its way.
+                # JSON with a text around it was constrained, and changed on its way; a part of
+                # JSON says nothing about the grammar, either.
                 problem = None if _contains_fit(exchange, reply) else _unfit(exchange, reply)
                 message = f"The schema has {CONTRADICTED[name][0]}, which has no effect."
                 yield problem and replace(problem, message=message)
