@@ -277,7 +277,7 @@ HEALTHY: Mapping[str, Healthy] = {
 PROVEN = {
     rule
     for rows in (
-        *(tools.SERVERS, cot.SERVERS, sampling.SERVERS, errors.SERVERS, errors.OVERFLOW),
+        *(tools.SERVERS, cot.SERVERS, sampling.SERVERS, errors.SERVERS),
         *(answers.SERVERS, answers.OPTIONS, limits.SERVERS, numerics.SERVERS, websocket.SERVERS),
         *(long_prompts.SERVERS, long_prompts.OUTPUTS, dict(enumerate(answers.STRUCTURED))),
     )
