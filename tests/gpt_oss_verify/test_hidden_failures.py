@@ -67,7 +67,7 @@ async def overloaded(request, writer):
     [
         (status(500), 50, 0),
         (status(500), 20, 1),
-        (hang_up, 20, 1),
+        (hang_up, 10, 1),
         (overloaded, 4, 0),
     ],
 )
