@@ -22,7 +22,7 @@ from gpt_oss_verify.screen import say
 from harness.errors import ConfigurationError
 from harness.providers import entries as providers
 from harness.providers.entries import Provider
-from harness.providers.yaml_files import load_gate_file
+from harness.providers.gate_entry import load_gate_file
 from harness.records.conditions import BOTH_APIS, Api
 from harness.records.runs import ProviderInfo, RunInfo, ScoreGate
 from harness.records.settings import Layer, Limits, Thresholds, layered, names

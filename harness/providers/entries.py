@@ -20,7 +20,8 @@ import orjson
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 
 from harness.errors import ConfigurationError, read_text
-from harness.providers.yaml_files import GateEntry, YamlModel, gate_entry, parse_yaml, problems
+from harness.providers.gate_entry import GateEntry, gate_entry
+from harness.providers.yaml_files import YamlModel, parse_yaml, problems
 from harness.records.conditions import BOTH_APIS, Api
 from harness.records.redact import REDACTED
 from harness.records.runs import Capability, ProviderInfo

@@ -8,16 +8,14 @@ replaced entry loses the heading of its neighbor; it also reindents the rest of 
 
 import json
 from collections.abc import Hashable, Mapping, Sequence
-from pathlib import Path
-from typing import Annotated, Any, get_args, get_origin
+from typing import Any, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 from yaml.nodes import MappingNode
 
-from harness.errors import ConfigurationError, read_text
-from harness.records.settings import Gate, Layer, Names, Spending
+from harness.errors import ConfigurationError
 from harness.text import suggestion
 
 VALUE_ERRORS = (ValueError, RecursionError, LookupError, AttributeError, TypeError)
@@ -211,40 +209,3 @@ def _is_safe(before: str, after: str, source: str, name: str, entry: Mapping[str
         return parse_yaml(after, source) == expected
     except ConfigurationError:
         return False
-
-
-class GateEntry(Gate):
-    """The requirements of a gate; missing settings keep their defaults.
-
-    `suite` and `evals` must be part of the run; `margins` maps evals to points.
-    """
-
-    evals: Names = ()
-    margins: dict[str, Annotated[float, Field(gt=0, le=100)]] = Field(default_factory=dict)
-    budget: Spending = Spending()
-
-    def layer(self, source: str) -> Layer:
-        """Return what the entry states, as a layer of the settings of a run."""
-        names = {"evals": "required_evals"}
-        own = {names.get(name, name): value for name, value in self.stated.items()}
-        own.pop("budget", None)
-        return Layer(own | self.budget.stated, source)
-
-
-def gate_entry(content: object, source: str, place: Sequence[str] = ()) -> GateEntry:
-    """Return an entry from the content of a file. Raises ConfigurationError."""
-    if not isinstance(content, dict):
-        what = f"{'.'.join(place)} " if place else ""
-        raise ConfigurationError(f"{source}: {what}must be a mapping such as max_invalid: 0")
-    try:
-        return GateEntry.model_validate(content, extra="forbid")
-    except ValidationError as error:
-        raise ConfigurationError(f"{source}: {problems(error, GateEntry, place)}") from None
-
-
-def load_gate_file(path: Path) -> Layer:
-    """Return the gate of a file, at its top level or below `gate`. Raises ConfigurationError."""
-    content = parse_yaml(read_text(path), str(path))
-    if isinstance(content, dict) and content.keys() == {"gate"}:
-        return gate_entry(content["gate"], str(path), ("gate",)).layer(str(path))
-    return gate_entry(content, str(path)).layer(str(path))

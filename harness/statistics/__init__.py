@@ -8,7 +8,7 @@
     two_rates       the decision on tool calling: its rate, single cases, the guide's rule
     noninferiority  the decision against a baseline: margin, power, sequential looks
     recurrence      the tries that tell a fixed defect from a rarer one
-    draws           whether tokens, or two sets of texts, are drawn as they should be
+    model_equality  whether two sets of texts come from the same model
 
 Scores are one sequence per question, with one score per try. A *question* is a test case or a row
 of a dataset (the word sample would be ambiguous here). Questions are clusters, and tries are

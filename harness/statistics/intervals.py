@@ -34,7 +34,8 @@ def exact_bounds(hits: float, trials: float, tail: float) -> tuple[float, float]
     from scipy.special import betaincinv
 
     low = 0.0 if hits <= 0 else float(betaincinv(hits, trials - hits + 1, tail))
-    return low, 1.0 if hits >= trials else float(betaincinv(hits + 1, trials - hits, 1 - tail))
+    high = 1.0 if hits >= trials else float(betaincinv(hits + 1, trials - hits, 1 - tail))
+    return low, high
 
 
 def clustered_rate(counts: Sequence[tuple[float, int]]) -> Estimate:

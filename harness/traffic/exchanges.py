@@ -73,8 +73,7 @@ _HOLDER = frozenset({
     *("string", *_BYTES, "decoded", "text", "encoding"),
     *("mimeType", "size", "compression", "comment", "params"),
 })  # fmt: skip
-# A body of two members, of which `kind` (`type` in cassetter, beside `content`) is its format.
-_TAGGED = frozenset({"kind", "content"})
+_OF_CASSETTER = {"type", "content"}  # a body with its format, in cassetter 0.16
 _STREAM_FIELDS = ("data:", "event:", "id:", "retry:", ":")
 _CONTENT = frozenset({"choices", "output"})
 _NAMES = ("id", "object", "created", "created_at", "model")
@@ -83,6 +82,7 @@ _ELLIPSES = ("…", "...")
 _MOST_BYTES = 256 * 1024 * 1024
 _COMPRESSED = (b"\x1f\x8b", b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")
 _HEX = re.compile(r"(?:1f8b|78(?:01|5e|9c|da))[0-9a-f]*$")  # compressed bytes
+_DIGITS = re.compile(r"(?:[0-9a-fA-F]{2})*$")  # of bytes
 _GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS  # the header shows which
 
 
@@ -385,10 +385,12 @@ def _decoded(value: object) -> object:
             pieces = orjson.loads(inner) if inner.startswith("[") else [inner]  # of PollyJS
             return _text(b"".join(_base64(piece) for piece in pieces))
         return _decoded(inner)
-    if isinstance(value, dict) and len(value) == 2 and not _TAGGED.isdisjoint(value):
-        kind = value.get("kind", value.get("type"))
-        held = next(held for name, held in value.items() if name not in ("kind", "type"))
-        return _decoded(bytes.fromhex(held) if kind == "binary" else held)
+    if isinstance(value, dict) and "kind" in value and len(value) == 2:
+        return _decoded(next(held for name, held in value.items() if name != "kind"))
+    if isinstance(value, dict) and value.keys() == _OF_CASSETTER:
+        held = value["content"]
+        is_hex = value["type"] == "binary" and isinstance(held, str) and _DIGITS.match(held)
+        return _decoded(bytes.fromhex(held) if is_hex else held)
     if isinstance(value, list) and value:
         if isinstance(value[0], str) and _HEX.match(value[0]):  # of nock
             return _text(bytes.fromhex("".join(map(str, value))))

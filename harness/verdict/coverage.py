@@ -51,19 +51,20 @@ def too_few_replies(recorded: Coverage, lower: float) -> Iterator[str]:
 
 
 def unsettled(rules: Sequence[RuleResult]) -> Iterator[str]:
-    """One sentence for each warning of a recording that a longer one would make an error.
+    """One sentence for each warning in most replies of a recording that a longer one would prove.
 
-    So many replies have the finding that no model that works causes it, and too few to prove this.
+    Where a rule calls a share of replies an error, no model that works causes it in most of them.
+    One finding may be the model's, also if there are few replies.
     """
     for result in rules:
-        above = CHECKS[result.check.id].error_above if result.status == "warned" else None
-        counts = ((result.failures, result.applicable), *result.counts.values())
-        most = [(hits, of) for hits, of in counts if above is not None and hits > above * of]
-        yield from (
-            f"{hits} of {of} replies have a finding of {result.check.id}: too few to tell whether "
-            "the server or the model made it."
-            for hits, of in most[:1]
-        )
+        if result.status == "warned" and CHECKS[result.check.id].error_above is not None:
+            every = ((result.failures, result.applicable), *result.counts.values())
+            most = [(hits, of) for hits, of in every if hits > 1 and hits > LEAST_JUDGED * of]
+            for hits, of in most[:1]:
+                yield (
+                    f"{hits} of {of} replies have a finding of {result.check.id}: too few to tell "
+                    "whether the server or the model made it."
+                )
 
 
 def without_reply(recorded: Coverage) -> Iterator[str]:

@@ -50,6 +50,7 @@ _REQUESTS = (
         ProbeRequest(name, _WEATHER, (definition.tool, STATUS))
         for name, definition in DEFINITIONS.items()
     ),
+    # The weather tool is the last one.
     ProbeRequest("many tools", _WEATHER, (*_OTHERS, *sorted(TOOLS, key=lambda t: t is WEATHER))),
 )
 

@@ -27,7 +27,7 @@ from harness.rules.missing import NotVerifiableError
 from harness.rules.numerics import golden_prompts
 from harness.rules.probe import ProbeGroup, ProbeResponses, Trials
 from harness.rules.rule import HARMONY, Problem
-from harness.statistics.draws import p_value
+from harness.statistics.model_equality import p_value
 from harness.text import percentage
 
 GROUP = ProbeGroup(

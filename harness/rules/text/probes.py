@@ -42,6 +42,8 @@ def _requests(api: Api) -> tuple[ProbeRequest, ...]:
 
     A server that holds such text back may lose it: more tokens than any slip of a model.
     """
+    held = {name: [f"{t[:100]}s", f"{t[-100:]}s"] for name, t in LONG_TEXTS.items()}
+    stops = held if api == "chat" else {}
     return tuple(
         ProbeRequest(
             name,
@@ -49,12 +51,11 @@ def _requests(api: Api) -> tuple[ProbeRequest, ...]:
             temperature=0.0,
             tries=2,
             confirming=1,
-            options={"stop": [f"{text[:100]}s", f"{text[-100:]}s"]} if stops else {},
+            options={"stop": stops[name]} if name in stops else {},
             wanted=Wanted(text=text),
-            provokes=MAY_BE_REFUSED if stops else frozenset(),
+            provokes=MAY_BE_REFUSED if name in stops else frozenset(),
         )
         for name, text in ALL_TEXTS.items()
-        for stops in [api == "chat" and name in LONG_TEXTS]
     )
 
 

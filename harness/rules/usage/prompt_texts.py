@@ -72,10 +72,8 @@ def _cached(examined: Sequence[Score]) -> Iterator[Difference]:
             count = score.traits.first_input or 0
             if count < most:
                 fewer[score.record] = most, count
-    if (
-        len(missing := {most - count for most, count in fewer.values()}) < SEVERAL
-        or gcd(*missing) % _LEAST_BLOCK
-    ):
+    missing = {most - count for most, count in fewer.values()}
+    if len(missing) < SEVERAL or gcd(*missing) % _LEAST_BLOCK:
         fewer = {}  # One multiple of a block may be another prompt; other numbers are no blocks.
     for score in examined:
         count, least = score.traits.first_input or 0, score.traits.least_input

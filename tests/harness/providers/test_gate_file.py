@@ -16,7 +16,7 @@ from replies import MODEL
 
 from gpt_oss_verify.app import run
 from harness.errors import ConfigurationError
-from harness.providers.yaml_files import gate_entry, load_gate_file
+from harness.providers.gate_entry import gate_entry, load_gate_file
 from harness.records.analysis import RuleResult
 from harness.records.runs import ScoreGate
 from harness.records.settings import Layer, Limits, Thresholds, layered, seconds

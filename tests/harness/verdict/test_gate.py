@@ -311,7 +311,10 @@ def test_the_smallest_recording_that_can_pass_bounds_the_error():
 
 def test_a_recording_in_which_most_replies_warn_of_what_few_cannot_prove_does_not_pass():
     result = RuleResult(check=CHECKS["calls.arguments.json"].about, status="warned")
-    counts = ({"streams": (3, 4), "whole": (0, 4)}, {"streams": (1, 4)})
+    counts = (
+        {"streams": (3, 4), "whole": (0, 4)},
+        *({"streams": slip} for slip in ((1, 1), (1, 4), (2, 40))),
+    )
     results = [result.model_copy(update={"counts": each}) for each in counts]
     assert [reason[:6] for reason in unsettled(results)] == ["3 of 4"]
 

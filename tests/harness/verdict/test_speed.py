@@ -12,7 +12,7 @@ from replies import MODEL
 
 from gpt_oss_verify.app import run
 from harness.errors import ConfigurationError
-from harness.providers.yaml_files import gate_entry
+from harness.providers.gate_entry import gate_entry
 from harness.records.conditions import Condition
 from harness.records.scores import Score, Timing
 from harness.records.settings import Speed, Thresholds
