@@ -99,9 +99,6 @@ USAGE = {
     ),
 }
 LIMITS = {
-    "held-back-text-lost": Row(
-        chat(HI, stop=["there.s"]), lambda s: s.message["content"] == "Hello "
-    ),
     "truncation-as-completed": Row(
         respond(said=LONG_COT, max_output_tokens=16, stream=True),
         lambda s: (

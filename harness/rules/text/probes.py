@@ -10,12 +10,13 @@ from collections.abc import Mapping
 from pydantic import TypeAdapter
 
 from harness.api.items import Message
-from harness.records.conditions import MODES, Api
+from harness.records.conditions import MODES
 from harness.records.replies import Wanted
 from harness.rules.evidence.tables import table
-from harness.rules.probe import MAY_BE_REFUSED, ProbeGroup, ProbeRequest, account_judge
+from harness.rules.probe import ProbeGroup, ProbeRequest, account_judge
 from harness.rules.rule import CHAT
 
+_ASK = "Please repeat after me: "
 TEXTS: Mapping[str, str] = {
     "markup": "use <b>five</b> knots & 3.5 < 4",
     "markdown": "**low** tide at *six* and `seven`",
@@ -36,30 +37,20 @@ LONG_TEXTS = TypeAdapter(dict[str, str]).validate_python(table("text")["long"])
 ALL_TEXTS = {**TEXTS, **LONG_TEXTS}
 _FAULTS = ("lost", "added", "changed")
 
-
-def _requests(api: Api) -> tuple[ProbeRequest, ...]:
-    """Return the requests; in Chat, both ends of a long text begin stop strings that never come.
-
-    A server that holds such text back may lose it: more tokens than any slip of a model.
-    """
-    held = {name: [f"{t[:100]}s", f"{t[-100:]}s"] for name, t in LONG_TEXTS.items()}
-    stops = held if api == "chat" else {}
-    return tuple(
-        ProbeRequest(
-            name,
-            (Message("user", f"Please repeat after me: {text}"),),
-            temperature=0.0,
-            tries=2,
-            confirming=1,
-            options={"stop": stops[name]} if name in stops else {},
-            wanted=Wanted(text=text),
-            provokes=MAY_BE_REFUSED if name in stops else frozenset(),
-        )
-        for name, text in ALL_TEXTS.items()
+_REQUESTS = tuple(
+    ProbeRequest(
+        name,
+        (Message("user", f"{_ASK}{text}"),),
+        temperature=0.0,
+        tries=2,
+        confirming=1,
+        wanted=Wanted(text=text),
     )
-
-
-GROUP = ProbeGroup("echo", _requests, CHAT, modes=MODES, family="text", component="text")
+    for name, text in ALL_TEXTS.items()
+)
+GROUP = ProbeGroup(
+    "echo", lambda _api: _REQUESTS, CHAT, modes=MODES, family="text", component="text"
+)
 
 
 GROUP.probe(

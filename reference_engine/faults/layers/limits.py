@@ -39,12 +39,14 @@ hooks.PROMPT.faults(
 )
 
 
-hooks.PROMPT.when(
-    lambda *_: any(
-        int(BODY.get().get(name) or 0) >= _LONGEST_LIMIT
-        for name in ("max_tokens", "max_completion_tokens", "max_output_tokens")
-    )
-).faults(large_limit_cuts_prompt=lambda tokens, _: tokens[len(tokens) // 4 :])
+def _limit_of_request() -> int:
+    names = ("max_tokens", "max_completion_tokens", "max_output_tokens")
+    return max(int(BODY.get().get(name) or 0) for name in names)
+
+
+hooks.PROMPT.when(lambda *_: _limit_of_request() >= _LONGEST_LIMIT).faults(
+    large_limit_cuts_prompt=lambda tokens, _: tokens[len(tokens) // 4 :]
+)
 hooks.item_text(User).faults(overflow_cut_silently=lambda text: text[:12_000])
 hooks.REQUEST.when(hooks.of_streams).faults(
     stop_ignored_in_streams=lambda body, _: body.update(stop=None)
@@ -52,8 +54,8 @@ hooks.REQUEST.when(hooks.of_streams).faults(
 
 
 def _truncated(data: Json) -> bool:
-    cut = (choice.get("finish_reason") == "length" for choice in choices(data))
-    return response_of(data).get("status") == "incomplete" or any(cut)
+    finished = [choice.get("finish_reason") for choice in choices(data)]
+    return "length" in finished or response_of(data).get("status") == "incomplete"
 
 
 @hooks.PAYLOAD
@@ -115,13 +117,6 @@ def cut_item_completed(item: Json, _: ClientRequest) -> None:
 def incomplete_details_missing(response: Json, _: ClientRequest) -> None:
     if response.get("status") == "incomplete":
         response["incomplete_details"] = None
-
-
-hooks.PARSER.faults(
-    held_back_text_lost=lambda parser, request: hooks.WholeText(
-        "answer", StopStrings(request.stop).feed
-    )(parser, request)
-)
 
 
 @hooks.PARSER
