@@ -17,7 +17,7 @@ _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 MODELS: dict[str, str] = {
     "analysis": "harness.records.analysis:Analysis",
     "compare": "harness.compare.comparison_types:Comparison",
-    "gate": "harness.providers.yaml_files:GateEntry",
+    "gate": "harness.providers.gate_entry:GateEntry",
     "history": "harness.compare.history:History",
     "rollout": "harness.records.rollouts:Rollout",
     "run": "harness.records.runs:RunInfo",
