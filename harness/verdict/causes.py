@@ -338,6 +338,7 @@ def _explains(other: _Finding, finding: _Finding, tasks: Mapping[str, str]) -> b
     if other.by_counts or (finding.by_counts and probe) or not (wider or probe):
         return False
     if probe:
+        same |= {example.evidence.record for example in finding.result.found} <= other.records
         same &= len({tasks[record] for record in other.records}) > 1
     same |= finding.about.of_some_requests and _is_elsewhere(other, finding)
     return same and follows

@@ -40,8 +40,8 @@ def foreign(examined: Sequence[Score]) -> Iterator[Difference]:
     request; the long text of a reply to an unrelated request; the prompt tokens and the texts of
     such a reply, if other attempts have other prompt tokens; or a call with a value of another
     prompt, or the answer to it. These count if the attempts with that prompt make them, and the
-    other attempts with this one do not; or in two requests, a call with all arguments that another
-    one determines. A model may also invent a word or value of another prompt,
+    other attempts with this one do not; or in two requests, an answer or all arguments of a call
+    that another one determines. A model may also invent a word or value of another prompt,
     as the small one did in 3 of 1,052 replies; only an equal long text proves that the server mixed
     replies up.
     """
@@ -146,32 +146,34 @@ family.account_rule(
 
 
 def _determined(examined: Sequence[Score]) -> Iterator[tuple[str, Difference]]:
-    """Yield the replies with a call that another request determines, with the finding.
+    """Yield the replies with a call or an answer that another request determines, and the finding.
 
-    Their own request lacks a value in it. Two requests with such calls prove it.
+    Their own request lacks a value in it. Two requests with such replies prove it.
     """
+    replies = [(score, row) for score in examined for row in score.replies]
     wanted: dict[tuple[str, str], _Sample] = {}
-    replies = [(score, row) for score in examined for row in score.replies if row.wanted]
     for _, row in replies:
         if row.wanted and row.wanted.arguments:
             wanted[row.wanted.name, _spelled(row.wanted.arguments)] = row.sample
+        elif row.wanted:
+            wanted["", _spelled({"": row.wanted.text})] = row.sample
     found: list[tuple[Score, _Sample, str]] = []
     for score, row in replies:
-        for name, arguments in row.calls:
-            value = parsed_object(arguments) or {}
-            owner = wanted.get((name, _spelled(value)), row.sample)
-            texts = [json.dumps(text, ensure_ascii=False)[1:-1].lower() for text in strings(value)]
-            own = score.traits.conversation
+        own, calls = score.traits.conversation, row.calls if row.wanted else ()
+        made = [(name, parsed_object(arguments) or {}, arguments) for name, arguments in calls]
+        for name, said, shown in (*made, ("", {"": row.text.strip()}, row.text)):
+            owner = wanted.get((name, _spelled(said)), row.sample)
+            texts = [json.dumps(text, ensure_ascii=False)[1:-1].lower() for text in strings(said)]
             if owner != row.sample and any(e not in own for e in texts if len(e) >= _PRIVATE):
-                found.append((score, owner, arguments))
+                found.append((score, owner, shown))
     proven = len({(score.task, score.sample) for score, *_ in found}) >= SEVERAL
-    for score, owner, arguments in found:
-        message = f"A call has the arguments that the request {'/'.join(owner)} determines."
-        shown = evidence(score.record, "$", "the arguments of its own request", arguments)
-        yield score.record, (message, shown, proven)
+    for score, owner, shown in found:
+        message = f"The reply has what the request {'/'.join(owner)} determines."
+        got = evidence(score.record, "$", "a reply to its own request", shown)
+        yield score.record, (message, got, proven)
 
 
-def _spelled(value: Mapping[str, object]) -> str:
+def _spelled(value: object) -> str:
     return json.dumps(value, sort_keys=True)
 
 

@@ -6,6 +6,8 @@ from time import process_time
 import pytest
 from corpus import damaged, healthy
 
+from harness.records.rollouts import Exchange, Rollout
+
 
 def test_nothing_in_the_healthy_run_is_accused() -> None:
     """No error, no warning, and no cause; nearly all requests of today are in it.
@@ -84,6 +86,25 @@ def test_a_fault_of_a_stage_names_it_and_no_reply_without_it(fault, rules, cause
     assert judgement.rules("error") >= {*rules.split()}
     assert judgement.causes[0] == cause
     assert judgement.accused() <= changed
+
+
+@pytest.mark.parametrize("exchanged", [2, 1])
+def test_the_answer_that_another_request_determines_is_foreign_in_two_replies(exchanged):
+    """One such answer may be a mistake of the model."""
+    run = healthy()
+    texts = [f"echo/{name}/chat/non-streaming/1" for name in ("number", "capitals")]
+    one, other = (each for each in run.rollouts if each.id in texts)
+    made = {
+        own.id: own.model_copy(update={"exchanges": (_with_reply(own, of),)})
+        for own, of in ((one, other), (other, one))[:exchanged]
+    }
+    judgement = run.judged([made.get(each.id, each) for each in run.rollouts])
+    errors = {one.record for one in judgement.findings if one[:2] == ("reply.foreign", "error")}
+    assert errors == (set(texts) if exchanged > 1 else set())
+
+
+def _with_reply(rollout: Rollout, other: Rollout) -> Exchange:
+    return rollout.exchanges[0].model_copy(update={"response": other.exchanges[0].response})
 
 
 def test_judging_takes_at_most_three_times_its_usual_time() -> None:
