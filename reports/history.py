@@ -85,6 +85,8 @@ def _verdict(point: HistoryPoint) -> Cell:
 
 def remarks(point: HistoryPoint) -> Iterator[str]:
     """Yield why there is no run or no end, and the gap and changes since the previous run."""
+    if point.retest is not None:
+        yield f"a retest of {visible(point.retest)}, not another run of the suite"
     if why := point.unanswered or point.stopped:
         yield visible(why)
     if point.gap_days is not None:
@@ -94,12 +96,13 @@ def remarks(point: HistoryPoint) -> Iterator[str]:
 
 
 def series(line: ProviderHistory) -> dict[str, list[Estimate | None]]:
-    """Return every pass rate and score over all runs; None if a run does not have it."""
-    sizes = {point.k for point in line.points if point.k is not None}
+    """Return every pass rate and score over all runs; None if a run, or a retest, has none."""
+    suites = [None if point.retest else point for point in line.points]
+    sizes = {point.k for point in suites if point and point.k is not None}
     k = str(sizes.pop()) if len(sizes) == 1 else "k"
     rates = {
-        f"pass@{k}": [point.pass_at for point in line.points],
-        f"pass^{k}": [point.pass_hat for point in line.points],
+        f"pass@{k}": [point.pass_at if point else None for point in suites],
+        f"pass^{k}": [point.pass_hat if point else None for point in suites],
     }
     names = dict.fromkeys(name for point in line.points for name in point.scores)
     scores = {name: [point.scores.get(name) for point in line.points] for name in names}

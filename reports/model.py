@@ -7,7 +7,7 @@ from typing import Literal
 
 from harness.compare.key_figures import ResultSummary
 from harness.records.analysis import Analysis, RuleResult, passed_rules
-from harness.records.conditions import APIS
+from harness.records.conditions import APIS, rank
 from harness.records.families import family_rank
 from harness.records.figures import BaselineInfo, Decision, verdict_name
 from harness.records.scores import RuleKind
@@ -118,7 +118,8 @@ class ShownRule:
         modes = {api: {f"{api} · streaming", f"{api} · non-streaming"} for api in APIS}
         both = [api for api in APIS if modes[api] <= groups]
         rest = groups.difference(*(modes[api] for api in both))
-        return ", ".join(sorted([f"{api} · both modes" if rest else api for api in both] + [*rest]))
+        names = [f"{api} · both modes" if rest else api for api in both] + [*rest]
+        return ", ".join(sorted(names, key=rank))
 
     @property
     def frequency(self) -> str:

@@ -12,6 +12,7 @@ Every such status is one of the four, so that no reply is lost without a reason:
 
 import re
 from collections.abc import Iterator, Mapping
+from html import unescape
 from typing import Literal
 
 from harness.api.fields import both_ends, error_message, json_object, objects, quoted
@@ -32,6 +33,7 @@ _LIMIT = re.compile(
     r"|resource[ _]?exhausted|concurrency limit|insufficient[ _](?:credit|balance|funds)",
     re.IGNORECASE,
 )
+_MARKUP = re.compile(r"\s*(?:<(script|style)\b.*?</\1\s*>|<[!/]?[a-z-][^>]*>)", re.I | re.S)
 _UPSTREAM = re.compile(
     r"connection(?: was| is)? (?:reset|aborted)|\beconn(?:reset|aborted)\b"
     r"|(?:bad gateway|internal server error|service (?:temporarily )?unavailable)\W*$"
@@ -147,7 +149,10 @@ def explanation(response: Response, most: int = 200) -> str:
     """Return what a response with an error status says, in about `most` characters."""
     content = json_object(response.text)
     if content is None:
-        return quoted(response.text) if response.text else "no explanation"
+        said = response.text
+        if _MARKUP.match(said):  # a web page: its title comes first
+            said = " ".join(unescape(_MARKUP.sub(" ", said[:_LONGEST_BODY])).split())
+        return quoted(said) if said else "no explanation"
     content = content.get("error") or content.get("message") or content.get("detail") or content
     return both_ends(" ".join(error_message(content).split()), most)
 

@@ -495,7 +495,15 @@ def _limits(column: Column, base: Column, match: Match, pairs: Pairs) -> Iterato
     label = base.entry.label
     both = [key for key in column.keys if key in base.keys]
     if not both and not (column.checks and base.checks):
-        yield f"It has nothing in common with {label}: no task under the same conditions."
+        here, there = (
+            "; ".join(" ".join(dict.fromkeys(key)) for key in side.keys) or "no task"
+            for side in (column, base)
+        )
+        yield (
+            f"It has nothing in common with {label}: no task under the same conditions. "
+            f"Here: {here}. There: {there}. To compare them, run one eval on both: "
+            "`gpt-oss-verify eval --eval NAME --provider PROVIDER`."
+        )
         return
     lone = [key[1] for key in dict.fromkeys([*base.keys, *column.keys]) if key not in both]
     if lone:

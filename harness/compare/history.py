@@ -57,6 +57,7 @@ class HistoryPoint(Record):
     gap_days: float | None = None
     unanswered: str | None = None
     stopped: str | None = None
+    retest: str | None = Field(default=None, description="the run of which it is a retest")
     findings_only: bool = Field(default=False, description="recorded traffic without a verdict")
 
 
@@ -179,7 +180,8 @@ def _changed(infos: Sequence[RunInfo]) -> tuple[SettingChange, ...]:
     *earlier, info = infos
     tasks = {task.name for task in info.tasks}
     for other in reversed(earlier):
-        if not tasks.isdisjoint(task.name for task in other.tasks):
+        retested = info.retest or other.retest
+        if not retested and not tasks.isdisjoint(task.name for task in other.tasks):
             return changes(settings_of(info), settings_of(other), moving=True)
     return ()
 
@@ -210,5 +212,6 @@ def _point(place: str, analysis: Analysis, changed: tuple[SettingChange, ...]) -
         },
         changed=changed,
         stopped=None if analysis.complete else info.stopped,
+        retest=info.retest and info.retest.name,
         findings_only=info.settings.findings_only,
     )

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, NamedTuple
 
 from pydantic import BeforeValidator, Field
 
-from harness.records.conditions import APIS, Api, Condition, Mode, parts_of
+from harness.records.conditions import APIS, Api, Condition, Mode, parts_of, rank
 from harness.records.diagnosis import Cause, Diagnosis
 from harness.records.figures import (
     AtK,
@@ -227,7 +227,8 @@ class RuleResult(Record):
             name: (sum(failures for failures, _ in counts), sum(every for _, every in counts))
             for name, counts in self._grouped(parts).items()
         }
-        return dict(sorted(summed.items(), key=lambda item: (-item[1][0] / item[1][1], item[0])))
+        shown = sorted(summed, key=lambda name: (-summed[name][0] / summed[name][1], rank(name)))
+        return {name: summed[name] for name in shown}
 
     def trials_in(self, part: str, parts: Sequence[int]) -> float:
         """Return the independent rollouts that those in one of the parts are worth."""

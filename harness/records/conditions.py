@@ -56,6 +56,12 @@ def parts_of(name: str) -> tuple[str, ...]:
     return tuple(name.split(_BETWEEN))
 
 
+def rank(name: str) -> list[int]:
+    """Return a key that sorts names of conditions, or of parts of them, as `APIS` and `MODES`."""
+    order = (*APIS, *MODES)
+    return [order.index(word) for word in parts_of(name) if word in order]
+
+
 def varying(conditions: Sequence[Condition]) -> tuple[str, ...]:
     """Return the parts in which conditions differ, in the order of `PARTS`."""
     return tuple(part for part in PARTS if len({getattr(e, part) for e in conditions}) > 1)

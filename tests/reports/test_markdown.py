@@ -277,7 +277,11 @@ def test_samples_and_own_questions_are_named(source, called, why):
         (["chat · streaming", "chat · non-streaming"], "chat"),
         (
             ["chat · streaming", "chat · non-streaming", "responses · streaming"],
-            "chat · both modes, responses · streaming",
+            "responses · streaming, chat · both modes",
+        ),
+        (
+            ["chat · non-streaming", "responses · streaming"],
+            "responses · streaming, chat · non-streaming",
         ),
     ],
 )
@@ -313,7 +317,7 @@ def test_conditions_of_findings_are_unambiguous(groups, where):
                 "chat · non-streaming": (0, 3),
                 "responses · streaming": (0, 3),
             },
-            "chat · streaming 3 of 3, chat · non-streaming 0 of 3, responses · streaming 0 of 3",
+            "chat · streaming 3 of 3, responses · streaming 0 of 3, chat · non-streaming 0 of 3",
         ),
     ],
 )

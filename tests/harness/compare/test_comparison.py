@@ -17,6 +17,7 @@ from harness.compare.history import gaps, history_of
 from harness.compare.previous_run import previous_run, since_previous
 from harness.errors import HarnessError
 from harness.records.analysis import RuleResult
+from harness.records.runs import RetestInfo
 from harness.run.cases import Suite
 from harness.run.run_folder import (
     Unanswered,
@@ -28,6 +29,7 @@ from harness.run.run_folder import (
 from harness.run.run_log import read_run_info, write_run_info
 from harness.statistics.intervals import clustered_rate
 from harness.statistics.mean_scores import Mean
+from reports.history import remarks, series
 
 GROUPS = (
     "responses · streaming",
@@ -431,7 +433,8 @@ def test_a_run_of_several_tasks_is_compared_in_all_of_them(tmp_path):
 def test_tool_calling_and_a_baseline_have_nothing_in_common(made):
     found = columns(read_run(made / "good"), eval_column("b", [8]))
     assert found.tested == 0
-    assert "nothing in common" in found.entries[1].notes[0]
+    (note,) = found.entries[1].notes
+    assert note.index("aime25") < note.index("tool_calling")
 
 
 # --- The previous run
@@ -561,6 +564,17 @@ def test_history_compares_settings_with_the_latest_run_of_the_same_task(tmp_path
     ]
     assert line.points[1].scores["aime25, gpt-oss-mock, high effort"].value == 1.0
     assert line.points[1].pass_at is None
+
+
+def test_a_retest_is_no_night(tmp_path):
+    for day, name in enumerate("abc"):
+        judged_run(tmp_path / name, day=day, **LITTLE, **({"temperature": 0.5} if day == 1 else {}))
+    analysis = read_analysis(tmp_path / "b")
+    again = analysis.run.model_copy(update={"retest": RetestInfo(run="runs/a", rules=())})
+    write_analysis(tmp_path / "b", analysis.model_copy(update={"run": again}))
+    (line,) = history_of(tmp_path, None).lines
+    assert [[*remarks(point)] != [] for point in line.points] == [False, True, False]
+    assert [rate and rate.value for rate in next(iter(series(line).values()))] == [1.0, None, 1.0]
 
 
 @pytest.mark.parametrize(

@@ -168,10 +168,10 @@ async def test_a_missing_or_wrong_key_is_reported(monkeypatch: pytest.MonkeyPatc
         (
             mock.raw(
                 b"HTTP/1.1 403 Forbidden\r\nContent-Type: text/html\r\nConnection: close\r\n\r\n"
-                b"<title>Attention Required!</title>"
+                b"<html><head><title>Attention&nbsp;Required!</title></head><body>no</body></html>"
             ),
             ProviderUnauthorizedError,
-            "403 .*a firewall or gateway",
+            r"403 \('Attention Required! no'\); a firewall or gateway",
         ),
         (
             mock.status(429, "100 requests per day", Retry_After="3600"),
