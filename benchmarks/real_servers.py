@@ -13,6 +13,7 @@ the file expects in every run, and 2 if a server could not be installed or start
 
 import argparse
 import json
+import os
 import shlex
 import shutil
 import subprocess
@@ -137,7 +138,8 @@ class Bench:
         runs = self.folder / "runs"
         before = set(runs.glob("*"))
         command = [COMMAND, "--providers", str(self.providers()), "-p", self.name]
-        subprocess.run([*command, *RUN, "--out", str(runs)], check=False)
+        environment = {**os.environ, **self.server.environment}  # `api_key_env` may name one
+        subprocess.run([*command, *RUN, "--out", str(runs)], check=False, env=environment)
         new = set(runs.glob("*/analysis.json")) - {run / "analysis.json" for run in before}
         if not new:
             raise BenchError(f"{self.name}: the run ended without an analysis.")
