@@ -219,7 +219,7 @@ _COMPONENTS = (
         "The server ends replies at the wrong place, or does not report why they end.",
         "Clients get more or less text than they requested, and cannot tell that it was truncated.",
         "Stop at <|return|>, at <|call|> and at the limits of the request, and at nothing else.",
-        follows=("output", "text", "filter", MODEL, "shared", "cache"),
+        follows=("text", "filter", MODEL, "shared", "cache"),
         of_some_requests=True,
     ),
     Component(

@@ -12,6 +12,7 @@ from functools import partial
 from itertools import groupby
 from typing import Any
 
+from harness.api.fields import objects
 from harness.api.items import Message, Reply
 from harness.api.parsed_request import MESSAGE
 from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
@@ -159,8 +160,9 @@ def _kinds(exchange: ParsedExchange) -> tuple[str, ...]:
     return tuple(kind for kind, _ in groupby(kinds))
 
 
-def _shape(reply: Reply) -> tuple[bool, bool, int, str]:
-    return bool(reply.reasoning), bool(reply.text), len(reply.calls), reply.finish
+def _shape(reply: Reply) -> tuple[object, ...]:
+    """Return the types of its items, of which a model may write several, and why it ended."""
+    return *(item.get("type") for item in objects(reply.raw.get("output"))), reply.finish
 
 
 @GROUP.probe(
