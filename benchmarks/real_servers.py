@@ -113,13 +113,17 @@ class Bench:
             called("sh", "-ec", self.filled(command))
         done.touch()
 
+    def environment(self) -> dict[str, str]:
+        """The environment variables of the server."""
+        return {name: self.filled(value) for name, value in self.server.environment.items()}
+
     def providers(self) -> Path:
         """Write the file with the provider's entry."""
         launch = {
             "command": self.filled(self.server.serve),
             "ready_url": f"http://127.0.0.1:{{port}}{self.server.ready}",
             "ready_timeout": 900,
-            "env": {name: self.filled(value) for name, value in self.server.environment.items()},
+            "env": self.environment(),
         }
         entry = {
             "base_url": "http://127.0.0.1:{port}/v1",
@@ -138,7 +142,7 @@ class Bench:
         runs = self.folder / "runs"
         before = set(runs.glob("*"))
         command = [COMMAND, "--providers", str(self.providers()), "-p", self.name]
-        environment = {**os.environ, **self.server.environment}  # `api_key_env` may name one
+        environment = os.environ | self.environment()  # `api_key_env` may name one
         subprocess.run([*command, *RUN, "--out", str(runs)], check=False, env=environment)
         new = set(runs.glob("*/analysis.json")) - {run / "analysis.json" for run in before}
         if not new:

@@ -3,8 +3,10 @@
 A tenth of the samples is judged; `LAWS=10` judges all of them, on which more rules still accuse.
 """
 
+from dataclasses import replace
+
 import pytest
-from runs import EFFORT, samples
+from runs import EFFORT, healthy_run, samples
 from styled_run import accusations
 
 from harness.selftest.habits import HABITS, MIXTURES, SLIPS
@@ -37,6 +39,14 @@ def test_a_slip_in_all_tries_of_a_few_samples_accuses_no_server(run: StyledRun, 
     for few in SAMPLES:
         judged = run.judged(Style({habit: 1.0}, seed=EFFORT, samples=few))
         assert not [line for line in accusations(judged) if line.startswith("F")]
+
+
+@pytest.mark.parametrize("habit", ["two CoTs", "commentary before answers"])
+def test_more_messages_over_http_than_over_websocket_accuse_no_server(habit: str) -> None:
+    recorded = healthy_run()
+    part = [one for one in recorded.rollouts if one.task == "state.websocket"]
+    run = StyledRun(replace(recorded, rollouts=part), PrescribedServer)
+    assert not [*accusations(run.judged(Style({HABITS[habit]: 1.0})))]
 
 
 def test_a_mixture_of_habits_accuses_no_server(run: StyledRun) -> None:

@@ -163,7 +163,7 @@ def _determined(examined: Sequence[Score]) -> Iterator[tuple[str, Difference]]:
         made = [(name, parsed_object(arguments) or {}, arguments) for name, arguments in calls]
         for name, said, shown in (*made, ("", {"": row.text.strip()}, row.text)):
             owner = wanted.get((name, _spelled(said)), row.sample)
-            texts = [json.dumps(text, ensure_ascii=False)[1:-1].lower() for text in strings(said)]
+            texts = (json.dumps(text, ensure_ascii=False)[1:-1].lower() for text in strings(said))
             if owner != row.sample and any(e not in own for e in texts if len(e) >= _PRIVATE):
                 found.append((score, owner, shown))
     proven = len({(score.task, score.sample) for score, *_ in found}) >= SEVERAL

@@ -103,6 +103,19 @@ def test_the_answer_that_another_request_determines_is_foreign_in_two_replies(ex
     assert errors == (set(texts) if exchanged > 1 else set())
 
 
+def test_what_a_probe_accuses_is_explained_where_each_of_its_replies_has_another_finding():
+    """Only one of the tries of its request is damaged, beside replies to three other requests."""
+    run = healthy()
+    ids = {"structured/abroad/responses/non-streaming/1", "echo/emoji/chat/streaming/1"}
+    ids |= {f"sampling/fresh {number} 5/chat/non-streaming/1" for number in (1, 2)}
+    changed = [
+        damaged([each], "bytes-as-latin-1")[0] if each.id in ids else each for each in run.rollouts
+    ]
+    judgement = run.judged(changed)
+    assert "structured.characters" in judgement.rules("error")
+    assert judgement.causes == ("text",)
+
+
 def _with_reply(rollout: Rollout, other: Rollout) -> Exchange:
     return rollout.exchanges[0].model_copy(update={"response": other.exchanges[0].response})
 
