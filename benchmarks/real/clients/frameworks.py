@@ -204,6 +204,16 @@ def autogen(streaming: bool, damage: str) -> str:
     return str(asyncio.run(agent.run(task=QUESTION)).messages[-1].content)
 
 
+def ag2(api: str, streaming: bool, damage: str) -> str:
+    from ag2 import Agent
+    from ag2.config import OpenAIConfig, OpenAIResponsesConfig
+
+    kind = OpenAIConfig if api == "chat" else OpenAIResponsesConfig
+    config = kind(model=MODEL, streaming=streaming, **options(damage))
+    agent = Agent("agent", config=config, tools=[get_weather])
+    return str(asyncio.run(agent.ask(QUESTION)).body or "")
+
+
 def semantic_kernel(api: str, streaming: bool, damage: str) -> str:
     import openai
     from semantic_kernel.agents import ChatCompletionAgent, OpenAIResponsesAgent

@@ -9,12 +9,15 @@ import { createOpenAI } from "@ai-sdk/openai";
 import { createGroq } from "@ai-sdk/groq";
 import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
 import { createOpenResponses } from "@ai-sdk/open-responses";
+import { constructLlmApi } from "@continuedev/openai-adapters";
 import { complete } from "@earendil-works/pi-ai/compat";
+import { openAICompatible } from "@genkit-ai/compat-oai";
 import { HumanMessage, ToolMessage } from "@langchain/core/messages";
 import { tool as langchainTool } from "@langchain/core/tools";
 import { ChatOpenAI } from "@langchain/openai";
 import { createOpenRouter } from "@openrouter/ai-sdk-provider";
 import { generateText, stepCountIs, streamText, tool } from "ai";
+import { genkit, z as genkitZod } from "genkit";
 import OpenAI from "openai";
 import { z } from "zod";
 
@@ -54,9 +57,11 @@ async function chat(read, kept = ({ tool_calls }) => ({ role: "assistant", conte
 const chatWhole = async (client, body) => (await client.chat.completions.create(body)).choices[0].message;
 const chatHelper = async (client, body) => (await client.chat.completions.stream(body).finalChatCompletion()).choices[0].message;
 
-async function chatStream(client, body) {
+const chatStream = async (client, body) => inOne(await client.chat.completions.create({ ...body, stream: true }));
+
+async function inOne(chunks) {
   const message = { content: "", tool_calls: [] };
-  for await (const chunk of await client.chat.completions.create({ ...body, stream: true })) {
+  for await (const chunk of chunks) {
     const delta = chunk.choices[0]?.delta;
     message.content += delta?.content ?? "";
     for (const call of delta?.tool_calls ?? []) {
@@ -66,6 +71,12 @@ async function chatStream(client, body) {
   }
   return message;
 }
+
+// An adapter that sends the messages of its program.
+const adapter = () => constructLlmApi({ provider: "openai", apiBase: url, apiKey: "none", requestOptions: { headers: { "X-Damage": damage } } });
+const untilTheEnd = new AbortController().signal;
+const adapterWhole = async (_, body) => (await adapter().chatCompletionNonStream({ ...body, stream: false }, untilTheEnd)).choices[0].message;
+const adapterStream = (_, body) => inOne(adapter().chatCompletionStream({ ...body, stream: true }, untilTheEnd));
 
 const copied = ({ call_id, name, arguments: given }) => ({ type: "function_call", call_id, name, arguments: given });
 
@@ -161,6 +172,18 @@ async function pi(api) {
   throw new Error("The conversation does not end.");
 }
 
+async function inGenkit(streaming) {
+  const connection = { baseURL: url, maxRetries: 0, timeout: 30_000, defaultHeaders: { "X-Damage": damage } };
+  const kit = genkit({ plugins: [openAICompatible({ name: "r", apiKey: "none", ...connection })] });
+  const inputSchema = genkitZod.object({ location: genkitZod.string(), unit: genkitZod.string().nullish() });
+  const weather = kit.defineTool({ name: fn.name, description: fn.description, inputSchema }, async (given) => getWeather(given));
+  const given = { model: `r/${model}`, prompt: question, tools: [weather], maxTurns: 3 };
+  if (!streaming) return (await kit.generate(given)).text;
+  const { stream, response } = kit.generateStream(given);
+  for await (const _ of stream);
+  return (await response).text;
+}
+
 const unchanged = (returned) => returned;
 const uses = {
   "oai-js chat non-streaming": () => chat(chatWhole),
@@ -198,6 +221,10 @@ for (const [api, over] of [["chat", false], ["responses", true]]) {
 }
 uses["pi chat streaming"] = () => pi("openai-completions");
 uses["pi responses streaming"] = () => pi("openai-responses");
+uses["continue chat non-streaming"] = () => chat(adapterWhole);
+uses["continue chat streaming"] = () => chat(adapterStream);
+uses["genkit chat non-streaming"] = () => inGenkit(false);
+uses["genkit chat streaming"] = () => inGenkit(true);
 setTracingDisabled(true);
 process.on("unhandledRejection", () => {});
 async function outcome(use, seconds) {

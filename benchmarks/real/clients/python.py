@@ -57,6 +57,7 @@ USES: dict[str, Callable[[str], str]] = {
     **both("agno", frameworks.agno),
     "ag chat non-streaming": partial(frameworks.autogen, False),
     "ag chat streaming": partial(frameworks.autogen, True),
+    **both("ag2", frameworks.ag2),
     **both("sk", frameworks.semantic_kernel),
     **both("instr", sdks.instructor),
     **both("mira", sdks.mirascope),

@@ -27,8 +27,8 @@ HEADS = {
 """The members of the rows of each table."""
 INSTALLED = frozenset({"oai-py", "oai-py-stream"})
 """The clients that the tool runs itself, and that need no row of needs.csv."""
-WRITES_HISTORY = INSTALLED | {"oai-js", "oai-js-stream"}
-"""The SDKs as programs use them that write the history themselves, without a CoT."""
+WRITES_HISTORY = INSTALLED | {"oai-js", "oai-js-stream", "continue"}
+"""SDKs and an adapter as programs use them that write the history themselves, without a CoT."""
 ALWAYS = [
     ("a call that stands in the text or is lost", api, mode, rule, EVERY)
     for rule in ("calls.lost", "calls.in_text", "calls.arguments.cut")
