@@ -29,9 +29,26 @@ INSTALLED = frozenset({"oai-py", "oai-py-stream"})
 """The clients that the tool runs itself, and that need no row of needs.csv."""
 WRITES_HISTORY = INSTALLED | {"oai-js", "oai-js-stream", "continue"}
 """SDKs and an adapter as programs use them that write the history themselves, without a CoT."""
+_EVERYWHERE = {
+    "a call that stands in the text or is lost": (
+        "calls.lost",
+        "calls.in_text",
+        "calls.arguments.cut",
+    ),
+    "a call with another name or value": (
+        *("calls.arguments.changed", "calls.arguments.retyped", "calls.name.polluted"),
+    ),
+    "a text that is not the answer": (
+        *("answer.json", "reasoning.in_answer", "reasoning.in_answer.repeated"),
+        *("reasoning.is_answer", "reply.broken_off", "reply.declined", "reply.foreign"),
+        *("reply.stored", "text.added", "text.changed", "text.doubled"),
+    ),
+}
+"""By damage: the rules that find it, each alone, over any API and in any mode."""
 ALWAYS = [
-    ("a call that stands in the text or is lost", api, mode, rule, EVERY)
-    for rule in ("calls.lost", "calls.in_text", "calls.arguments.cut")
+    (damage, api, mode, rule, EVERY)
+    for damage, found_by in _EVERYWHERE.items()
+    for rule in found_by
     for api in BOTH_APIS
     for mode in MODES
 ] + [
@@ -39,7 +56,7 @@ ALWAYS = [
     for rule in ("chat.finish.no_calls", "reply.lost")
     for mode in MODES
 ]
-"""Rows that no client has to try: there is nothing to call."""
+"""Rows that no client has to try: what its user needs did not arrive."""
 BY_PLACE = (
     *("schema", "responses.status", "chat.stream.tool_calls", "responses.stream.items.id"),
     "responses.stream.final",

@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any
 
 import pytest
-from corpus import healthy, with_fault
+from corpus import damaged, healthy, with_fault
 from healthy import stream_response
 from replies import Reply, chat_blocks, chat_chunks
 from written import asked
@@ -189,6 +189,27 @@ def test_a_damage_that_clients_were_shown_is_found_by_the_rules_of_its_rows(dama
             if other is not exchange and (new := keys_of(one, other) - keys_of(one, exchange)):
                 assert rows.get((one.api, one.condition.mode), frozenset()) <= new
     assert changed or damage == "pages-with-status-200"  # of which a quarter has it
+
+
+@pytest.mark.parametrize(
+    ("fault", "clients"),
+    [
+        ("namespaces-lost", {"Codex 0.171"}),
+        ("cot-as-answer", {SDK, HELPERS, PYDANTIC}),
+        ("cot-before-structured-answers", {SDK, HELPERS, PYDANTIC}),
+        ("cot-in-both", {SDK, HELPERS, PYDANTIC}),
+        ("words-with-logprobs-masked", {SDK, HELPERS, PYDANTIC}),
+        ("answers-declined-in-their-place", {SDK, HELPERS, PYDANTIC}),
+        ("answers-cut-in-half", {SDK, HELPERS, PYDANTIC}),
+    ],
+)
+def test_a_client_does_not_work_if_its_user_gets_something_else(
+    fault: str, clients: set[str]
+) -> None:
+    """Nothing raises: a name without its namespace, or a text that is not the answer."""
+    run = healthy()
+    found = run.judged(damaged(run.rollouts, fault), clients=True).analysis.clients
+    assert clients <= {each.client for each in found if each.status in ("breaks", "sometimes")}
 
 
 def test_a_page_of_a_gateway_now_and_then_is_called_so() -> None:
