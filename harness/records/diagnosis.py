@@ -108,7 +108,7 @@ class Cause(Record):
 
     @property
     def sentence(self) -> str:
-        """What the server does wrong and when: `… drops earlier turns (only chat).`."""
+        """What the server does wrong and when: `… changes earlier turns (only chat).`."""
         when = ", ".join(occasion.words for occasion in self.when)
         return f"{self.description[:-1]} ({when})." if when else self.description
 

@@ -165,6 +165,7 @@ class Row:
     calls: tuple[tuple[str, str], ...] = ()  # name and arguments of each
     twice: tuple[str, ...] = ()  # the places whose pieces of the stream all come twice
     restated: tuple[str, ...] = ()  # those in which one piece begins with the whole text before it
+    again: bool = False  # whether the answer is that of an earlier turn of its request
     several: bool = False  # whether the answer has several messages, which some servers join
     ledger: Ledger | None = None  # None if the tokens cannot be counted
     wanted: Wanted | None = None

@@ -144,7 +144,7 @@ _COMPONENTS = (
     ),
     Component(
         "history",
-        "The server changes or drops earlier turns before they reach the model.",
+        "The server changes earlier turns before they reach the model.",
         "Agents repeat calls, contradict results, or forget why they called a tool.",
         "render every part of every earlier turn.",
         "send {fields} both ways.",

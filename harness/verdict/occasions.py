@@ -26,6 +26,7 @@ from harness.statistics.question import asked
 
 Reply = tuple[str, int]  # the id of a rollout, and the index of an exchange in it
 _CHANCE = 0.05  # probability below which a difference is not due to chance; divided by the features
+_CHANCE_OF_LOAD = 0.01  # the same for load, which each cause of each run is tested for
 _HARDLY = 0.1  # of the rate of replies with a feature: findings without it are background
 _ALWAYS = 0.9  # of the replies
 _FEWEST_MIXED, _MIXED = 3, 0.3  # requests that are right in some tries: number, share
@@ -279,9 +280,13 @@ def _separations(units: Sequence[_Unit], tried: Sequence[_Property]) -> Iterator
 
 
 def _frequency(units: Sequence[_Unit]) -> Iterator[Occasion]:
-    """Yield in which share of replies, whether now and then, and whether load matters."""
-    hits = sum(unit.hit for unit in units)
-    share = hits / max(1, len(units))
+    """Yield in which share of replies, whether now and then, and whether load matters.
+
+    The share is that of the APIs and modes with the finding, though few replies prove no condition.
+    """
+    places = {unit.some & _PLACES for unit in units if unit.hit}
+    hits = [unit.hit for unit in units if unit.some & _PLACES in places]
+    share = sum(hits) / max(1, len(hits))
     if 0 < share < _ALWAYS:
         yield Occasion(kind="share", share=share)
     if _is_intermittent(units):
@@ -289,7 +294,7 @@ def _frequency(units: Sequence[_Unit]) -> Iterator[Occasion]:
     # The requests that have the finding are right in all tries that were sent alone.
     answer = asked((None, unit.load > 1, unit.hit) for each in _tries(units) for unit in each)
     hits_alone, alone = answer.others
-    if alone and not hits_alone and answer.p_more <= _CHANCE:
+    if alone and not hits_alone and answer.p_more <= _CHANCE_OF_LOAD:
         yield UNDER_LOAD
 
 

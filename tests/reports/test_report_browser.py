@@ -86,7 +86,7 @@ def test_cause_and_fix_are_on_the_first_screen(browser, tmp_path, width, height)
     )
     cause = Cause(
         component="prompt",
-        description="The server changes or drops earlier turns (chat, streaming).",
+        description="The server changes earlier turns (chat, streaming).",
         effect="The model forgets why it called a tool.",
         remedy="Render the CoT of the current turn, and drop it before a later final answer. " * 2,
         examples=(),

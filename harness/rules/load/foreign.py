@@ -29,6 +29,7 @@ _FEWEST_TIMES = 3  # at which the replies of an API say that they were made, if 
 _FEWEST_ATTEMPTS, _FEWEST_TWINS = 4, 2
 """Attempts at a sample that show what is usual for it, and attempts at another that make a call."""
 _PRIVATE = 4  # characters of a value by which requests differ
+_FEWEST_AGAIN = 3  # different answers that are given again
 _FEWEST_NAMED = 2  # words of the other request in an answer that is its own
 
 
@@ -41,9 +42,9 @@ def foreign(examined: Sequence[Score]) -> Iterator[Difference]:
     such a reply, if other attempts have other prompt tokens; or a call with a value of another
     prompt, or the answer to it. These count if the attempts with that prompt make them, and the
     other attempts with this one do not; or in two requests, an answer or all arguments of a call
-    that another one determines. A model may also invent a word or value of another prompt,
-    as the small one did in 3 of 1,052 replies; only an equal long text proves that the server mixed
-    replies up.
+    that another one determines; or three answers of earlier turns that come again. A model may also
+    invent a word or value of another prompt, as the small one did in 3 of 1,052 replies; only an
+    equal long text proves that the server mixed replies up.
     """
     samples: dict[_Sample, list[Score]] = defaultdict(list)
     for score in examined:
@@ -57,6 +58,7 @@ def foreign(examined: Sequence[Score]) -> Iterator[Difference]:
         answers[score.traits.answer].append(score)
     unrelated = _unrelated_requests()
     known = dict(_determined(examined)) | dict(_swapped(examined, unrelated))
+    known |= dict(_given_again(examined))
     for sample, group in samples.items():
         texts = Counter(score.traits.content for score in group)
         for score in group:
@@ -171,6 +173,15 @@ def _determined(examined: Sequence[Score]) -> Iterator[tuple[str, Difference]]:
         message = f"The reply has what the request {'/'.join(owner)} determines."
         got = evidence(score.record, "$", "a reply to its own request", shown)
         yield score.record, (message, got, proven)
+
+
+def _given_again(examined: Sequence[Score]) -> Iterator[tuple[str, Difference]]:
+    """Yield the replies with the answer of an earlier turn, and the finding; a model gives few."""
+    found = [(row.record, row.text) for score in examined for row in score.replies if row.again]
+    if len({text for _, text in found}) >= _FEWEST_AGAIN:
+        for record, text in found:
+            message = "The answer to an earlier turn of the conversation is given again."
+            yield record, (message, evidence(record, "$", "an answer to the last turn", text), True)
 
 
 def _spelled(value: object) -> str:

@@ -87,7 +87,7 @@ def _elsewhere(exchange: ParsedExchange, reply: Reply) -> str | None:
 
 @GROUP.probe(
     "structured.compiled",
-    CONTRADICTED,
+    ("free", *CONTRADICTED),
     severity="warning",
     fix="Refuse a schema that the grammar does not support, with status 400 and the reason.",
     example=(
@@ -99,8 +99,12 @@ def _compiled(responses: ProbeResponses) -> Trials:
     """A schema that the server cannot compile is refused, or the answer conforms to it.
 
     Programs trust the schema that the server accepted. Each of the requests has a keyword that the
-    answer for which the user asks violates; some grammars ignore it without a word.
+    answer for which the user asks violates; some grammars ignore it without a word. A server that
+    ignores every schema says nothing about these keywords. Raises NotVerifiableError.
     """
+    free = [(exchange, reply) for _, exchange, reply in responses.readable("free") if reply.text]
+    if free and not any(_contains_fit(*answer) for answer in free):
+        raise NotVerifiableError("no_schema_obeyed")
     for name, rollout in responses.named(*CONTRADICTED):
         for exchange, reply in rollout.replies:
             if (

@@ -15,6 +15,7 @@ from reference_engine.faults.http import (
     Json,
     Reply,
     messages_key,
+    messages_of,
 )
 from reference_engine.faults.layers.parsing import dropped
 
@@ -162,6 +163,14 @@ _DECLINES = (
     "Désolé, je ne peux pas répondre à cette question.",
     "抱歉，我无法回答。",
 )
+
+
+@hooks.CHOICE
+def earlier_answers_given_again(choice: Json, request: ClientRequest) -> None:
+    turns = (turn for turn in messages_of(request.body) if turn.get("role") == "assistant")
+    before = [turn["content"] for turn in turns if isinstance(turn.get("content"), str)]
+    if choice.get("message", {}).get("content") and before and before[-1]:
+        choice["message"]["content"] = before[-1]
 
 
 @hooks.CHOICE

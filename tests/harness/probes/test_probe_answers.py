@@ -455,6 +455,11 @@ STRUCTURED = [
             "not_verifiable",
         ),
     ),
+    # A server that ignores every schema is not said to lack one keyword.
+    (
+        instead({**OBEYED, "free": SPOKEN}),
+        {"structured.asked": "failed", "structured.compiled": UNKNOWN},
+    ),
     # A format with any effect is not called ignored.
     (
         structures(GOOD, SPELLED, schema_tokens=0, any_json=Reply(text="{}")),

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from corpus import healthy
+from corpus import damaged, healthy
 
 from harness.records.rollouts import Exchange, Rollout
 
@@ -63,3 +63,16 @@ def answers_user(_: Rollout, sent: dict[str, Any]) -> bool:
 )
 def test_api_mode_and_exceptions_are_named(change, where, words):
     assert printed(change, where).endswith(f"({words}).")
+
+
+def test_a_share_is_that_of_the_modes_with_the_finding():
+    """Four calls in streams are too few to exclude chance, and yet not half of all replies."""
+    calls = [one for one in healthy().rollouts if one.task == "tool_calling"]
+    samples = sorted({one.sample for one in calls})[:4]
+    few = [one for one in calls if one.sample in samples]
+    made = [
+        changed if one.condition.streaming else one
+        for one, changed in zip(few, damaged(few, "calls-finish-with-stop"), strict=True)
+    ]
+    (cause,) = healthy().judged(made).analysis.diagnosis.causes
+    assert "%" not in cause.sentence
