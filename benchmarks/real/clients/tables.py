@@ -59,7 +59,7 @@ ALWAYS = [
 """Rows that no client has to try: what its user needs did not arrive."""
 BY_PLACE = (
     *("schema", "responses.status", "chat.stream.tool_calls", "responses.stream.items.id"),
-    "responses.stream.final",
+    *("responses.stream.final", "usage.unasked"),
 )
 """In the names of rules that find several damages: which one it is, the path says."""
 _QUARTER = "pages-with-status-200"

@@ -85,7 +85,7 @@ def _unasked(exchange: ParsedExchange) -> Iterator[Problem]:
     early = [event for event, made in choices if made and not made[0].get("finish_reason")]
     if len(early) > 1:
         message = f"{len(early)} chunks before the last one have token counts."
-        yield Problem(exchange, message, "null", early[0].text, event=early[0].number)
+        yield Problem(exchange, message, "null", early[0].text, _PATH, early[0].number)
 
 
 @family.check(

@@ -30,6 +30,7 @@ from harness.rules.clients.results import client_results
 SDK, HELPERS = "openai 3.57 (Python)", "openai 3.57 (Python), stream() and parse()"
 PYDANTIC, NPM = "pydantic-ai 2.68", "openai 7.59 (npm), stream()"
 VERCEL = "Vercel AI SDK 7.0 (@ai-sdk/openai 4.0)"
+CONTINUE = "Continue (openai-adapters 1.37)"
 Break = tuple[str, str, bool]
 """A client, an API, and whether it streams."""
 
@@ -189,6 +190,15 @@ def test_a_damage_that_clients_were_shown_is_found_by_the_rules_of_its_rows(dama
             if other is not exchange and (new := keys_of(one, other) - keys_of(one, exchange)):
                 assert rows.get((one.api, one.condition.mode), frozenset()) <= new
     assert changed or damage == "pages-with-status-200"  # of which a quarter has it
+
+
+def test_counts_in_every_chunk_break_who_takes_each_for_the_last_and_one_chunk_does_not() -> None:
+    """The same rule finds both: where it found them tells which."""
+    found = under("usage-in-every-chunk")
+    assert of(breaks(found), CONTINUE, SDK, NPM) == {(CONTINUE, "chat", True)}
+    unasked = [asked(one, {"stream_options": None}) for one in recorded() if one.api == "chat"]
+    assert "usage.unasked" in {key for one in unasked for key in keys_of(one, one.exchanges[0])}
+    assert not of(breaks(results(unasked)), CONTINUE)
 
 
 @pytest.mark.parametrize(
