@@ -8,7 +8,6 @@ from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import cached_property
-from operator import add
 from string import ascii_uppercase
 from typing import NamedTuple
 
@@ -30,7 +29,7 @@ class _Tries(NamedTuple):
     """The attempts at a question in the order of the log: number, value, OpenAI's value, vote.
 
     `texts` and `nats` are what they `said`. `unread` is 1 for an answer that only a grader reads as
-    right, 2 for one that nobody has read.
+    right, 2 for one that nobody has read, 3 for one with an ungraded rubric item.
     """
 
     numbers: "array[int]"
@@ -65,7 +64,8 @@ class Tally:
         """Add one finished attempt."""
         self.outcomes[score.outcome] += 1
         self.sums.add(score)
-        self.failed.add(score)
+        if score.value is not None:
+            self.failed.add(score)
         tries, value, openai = self._tries[score.sample], score.value or 0.0, score.openai_value
         tries.numbers.append(score.attempt)
         tries.ours.append(value)
@@ -77,7 +77,8 @@ class Tally:
         if openai is not None:
             self._openai = (self._openai or 0.0) + openai
         right, unread = score.grader_reads, score.outcome == "unread"
-        tries.unread.append(0 if not unread else 2 if right is None else right)
+        code = 0 if not unread else 2 if right is None else right
+        tries.unread.append(3 if score.value is None else code)
         self._counts.update(unread=unread, read=unread and right is not None, right=bool(right))
         if (programs := score.programs) is not None:
             self._counts.update(could_run=1, ran=programs > 0, programs=programs)
@@ -97,22 +98,23 @@ class Tally:
         """Return the values by question without copies, in the order of the attempts' numbers.
 
         In our reading, an unread answer has the value that a grader gave it, or `unread`; without
-        that, every unread answer scores 0.
+        that, every unread answer scores 0. An attempt with an ungraded item has the value `unread`;
+        without that, it is left out.
         """
-        of = (0.0, 0.0 if unread is None else 1.0, unread or 0.0)
+        theirs, given = reading == "openai", unread or 0.0
+        of = (0.0, 0.0 if theirs or unread is None else 1.0, 0.0 if theirs else given, given)
         return {
             question: tuple(
-                value
-                for number, value in sorted(
+                value + of[code]
+                for number, value, code in sorted(
                     zip(
                         tries.numbers,
-                        tries.openai
-                        if reading == "openai"
-                        else map(add, tries.ours, map(of.__getitem__, tries.unread)),
+                        tries.openai if theirs else tries.ours,
+                        tries.unread,
                         strict=True,
                     )
                 )
-                if (question, number) not in self.copies
+                if (question, number) not in self.copies and (code < 3 or unread is not None)
             )
             for question, tries in self._tries.items()
         }
@@ -146,7 +148,7 @@ class Tally:
 
     def curve(self, counted: Scores, tries: int) -> Iterator[AtK]:
         """Yield pass@k, pass^k and maj@k; nothing for parts of a point, or if tries are missing."""
-        if min(map(len, counted)) < tries or len(counted) < len(self._tries):
+        if min(map(len, counted), default=0) < tries or len(counted) < len(self._tries):
             return
         if not is_binary(counted):
             return

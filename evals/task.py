@@ -310,14 +310,11 @@ class EvalTask(Task):
         test: GradedEval = self.test  # type: ignore[assignment]
         row, met = test.rows[question], self._verdicts.get(record, {})
         graded = rubric_score(row, met)
-        shown = {"value": graded.score.value, "got": told_items(row.items, met)}
+        got = told_items(row.items, met)
         if not graded.ungraded:
-            return {"outcome": "graded", **shown}
-        detail = (
-            f"{graded.ungraded} of {graded.items} rubric items without a grade: "
-            f"between {graded.score.low:.3f} and {graded.score.high:.3f}"
-        )
-        return {"outcome": "grader_error", **shown, "detail": detail}
+            return {"outcome": "graded", "value": graded.score, "got": got}
+        detail = f"{graded.ungraded} of {graded.items} rubric items without a grade"
+        return {"outcome": "grader_error", "value": None, "got": got, "detail": detail}
 
     def results(self, scores: Iterable[Score]) -> Iterator[TaskResult]:
         """Yield the figures under each condition; see `Task`."""
@@ -330,7 +327,7 @@ class EvalTask(Task):
         rounds = own.rounds if self._settings.until_decided else 0
         # The score is the mean of the complete rounds, or of all attempts.
         made = (own.filled(0.0, rounds) if rounds else own).scores.values()
-        counted = [scores for scores in made if scores] or [(0.0,)]
+        counted = [scores for scores in made if scores]
         samples, tries = len(self.question_ids), rounds or self.info.tries
         planned = samples * tries
         outcomes = Counter(tally.outcomes)
@@ -360,7 +357,7 @@ class EvalTask(Task):
             planned=planned,
             outcomes=dict(outcomes.most_common()),
             at_k=() if rubric else tuple(tally.curve(counted, tries)),
-            score=mean_score(counted),
+            score=mean_score(counted) if counted else None,
             copies=tuple(sorted(tally.copies)),
             unread=tally.unread,
             programs=tally.programs,
@@ -375,7 +372,7 @@ class EvalTask(Task):
             baseline=(
                 with_scorer_errors(verdict, own, outcomes["grader_error"])
                 if rubric is None
-                else with_grades(verdict, own, rubric)
+                else with_grades(verdict, best, own, rubric)
             ),
             **tally.sums.members(),
         )

@@ -150,7 +150,8 @@ def _summary(columns: Sequence[Column], results: Results, names: Sequence[str]) 
 
 
 def _score(result: TaskResult) -> str:
-    return NOTHING if result.score is None else estimate(result.score.estimate)
+    nothing = "not graded" if result.rubric else NOTHING
+    return nothing if result.score is None else estimate(result.score.estimate)
 
 
 def _unread(result: TaskResult) -> Cell:
@@ -202,20 +203,16 @@ def _programs(result: TaskResult) -> str:
 
 def rubric_table(result: TaskResult, name: str) -> Iterator[Table]:
     """Yield the rubric scores of one result, by axis and theme."""
-    if result.rubric is None:
+    if result.rubric is None or result.rubric.overall is None:
         return
     figures = {
         "all": result.rubric.overall,
         **{f"axis {name}": figure for name, figure in result.rubric.axes.items()},
         **{f"theme {name}": figure for name, figure in result.rubric.themes.items()},
     }
-    heads = (("score %",), ("range %",), ("unclipped %",), ("bootstrap ±",), ("attempts",))
+    heads = (("score %",), ("unclipped %",), ("bootstrap ±",), ("attempts",))
     rows = tuple(Row(label, _rubric_cells(figure)) for label, figure in figures.items())
-    note = (
-        "An item without a grade counts half. The range shows the score if none of these items "
-        "was met, and if all were met."
-    )
-    yield Table(heads, rows, note, f"Rubric scores of {name}")
+    yield Table(heads, rows, title=f"Rubric scores of {name}")
 
 
 def outcome_name(outcome: Outcome) -> str:
@@ -317,7 +314,6 @@ def _comparisons(results: Results) -> Iterator[Row]:
 def _rubric_cells(figure: RubricFigure) -> tuple[Cell, ...]:
     values: Iterable[str] = (
         percent(figure.mean),
-        f"{percent(figure.low)}–{percent(figure.high)}",
         percent(figure.unclipped),
         percent(figure.bootstrap_std),
         f"{figure.tries:,}",

@@ -26,8 +26,6 @@ OTHER_MARGIN = 0.05  # margin of an eval without published scores
 PROMPT_ALLOWANCE = 0.5
 """How far other prompts may move a score, as a share of the margin. This is an assumption: the
 effect of these prompts on scores of gpt-oss is not published."""
-MOST_UNGRADED = 0.01
-"""How far ungraded items may move a score before the verdict becomes inconclusive."""
 
 
 def default_margin(name: str) -> float:
@@ -89,23 +87,19 @@ def forecast(scores: EvalScores, baseline: Baseline, margin: float, every_round:
 
 
 def with_grades(
-    verdict: BaselineVerdict, scores: EvalScores, rubric: RubricSummary
+    worst: BaselineVerdict, best: BaselineVerdict, scores: EvalScores, rubric: RubricSummary
 ) -> BaselineVerdict:
     """Return the verdict with the grader and the number of items that it left without a grade.
 
-    It is inconclusive if ungraded items leave the score too uncertain.
+    It is inconclusive if it is another one where attempts with such items score 0, or 1.
     """
-    overall = rubric.overall
-    if verdict.decision is None or overall.high - overall.low <= MOST_UNGRADED:
-        without = f"{rubric.ungraded_items:,} of {rubric.items:,} rubric items without a grade"
-        graded = f"{verdict.reason.rstrip('.')}; graded by {scores.grader or 'nobody'}, {without}."
-        return verdict.model_copy(update={"reason": graded})
-    reason = (
-        f"{scores.name}: undecided: {rubric.ungraded_items} of {rubric.items} rubric items have no "
-        f"grade, so the score is between {percentage(overall.low)} and {percentage(overall.high)}; "
-        "grade them with `gpt-oss-verify grade RUN`."
-    )
-    return verdict.model_copy(update={"decision": "inconclusive", "reason": reason})
+    without = f"{rubric.ungraded_items:,} of {rubric.items:,} rubric items without a grade"
+    if rubric.ungraded_items:
+        without += f" ({rubric.tries - rubric.grader_errors} of {rubric.tries} attempts count)"
+        if best.decision != worst.decision or worst.decision == "inconclusive":
+            return _undecided(scores, f"{without}; grade them with `gpt-oss-verify grade RUN`.")
+    graded = f"{worst.reason.rstrip('.')}; graded by {scores.grader or 'nobody'}, {without}."
+    return worst.model_copy(update={"reason": graded})
 
 
 def with_scorer_errors(
@@ -117,7 +111,7 @@ def with_scorer_errors(
     file = f"scorer-{scores.eval}.py"
     return _undecided(
         scores,
-        f"the scorer failed at {errors} answers, which score 0 here; correct {file} in the run's "
+        f"the scorer failed (answers with score 0: {errors}); correct {file} in the run's "
         "folder, and judge it again with `gpt-oss-verify recheck`.",
     )
 
@@ -132,7 +126,7 @@ def with_unread(
     if unread.unread == unread.read:
         return worst
     note = (
-        f"{unread.unread - unread.read} answers are unread, so the score is between "
+        f"unread answers: {unread.unread - unread.read}, so the score is between "
         f"{percentage(unread.low)} and {percentage(unread.high)}; a model reads them with "
         "`gpt-oss-verify grade RUN --unread --grader NAME`."
     )
@@ -146,7 +140,7 @@ def _look(scores: EvalScores, baseline: Baseline, margin: float) -> BaselineVerd
     """Return the verdict on the complete rounds, as one of many looks at a growing run."""
     done = scores.rounds
     if done < FIRST_LOOK:
-        return _undecided(scores, f"{done} rounds are complete; the first look is at {FIRST_LOOK}.")
+        return _undecided(scores, f"complete rounds: {done}; the first look is at {FIRST_LOOK}.")
     return _judge(
         scores.filled(0.0, done), baseline, margin, always_valid_tail(done, scores.planned)
     )

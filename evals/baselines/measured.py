@@ -144,8 +144,8 @@ def create_baseline(
     for scores in results:
         if scores.missing:
             raise ConfigurationError(
-                f"{scores.missing} planned attempts of {scores.name} are missing; finish the run"
-                " (--resume, or inspect eval-retry) before making it a baseline."
+                f"{scores.name} lacks scores of planned attempts ({scores.missing}); finish the run"
+                " (--resume, grade or inspect eval-retry) before making it a baseline."
             )
     return MeasuredBaseline(
         tool_version=tool_version,

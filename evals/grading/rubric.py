@@ -3,16 +3,15 @@
 The score of an answer is the sum of the points of the items it meets over the sum of the positive
 points (HealthBench, arXiv 2505.08775): at most 1, and below 0 if faults outweigh the rest.
 
-With ungraded items, the score has a range: `low` in the worst case, `high` in the best. `value` is
-the middle of the range, so failures of the grader bias a score neither up nor down.
+An attempt with an ungraded item has no score, and is in no figure until all its items have a grade.
 
 The headline is the mean score clipped to [0, 1], as in OpenAI's script
 (`gpt_oss/evals/healthbench_eval.py`, `_compute_clipped_stats`), and so are the scores by tag. An
-attempt without an answer counts as 0. Every planned attempt is in the denominator.
+attempt without an answer counts as 0.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -23,21 +22,12 @@ from harness.statistics.mean_scores import mean_score
 
 
 @dataclass(frozen=True)
-class ScoreRange:
-    """A score, and the range it could have if every item had a grade."""
-
-    value: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
 class RubricScore:
-    """The score of one attempt; `tags` has both example tags and item tags."""
+    """The score of one attempt, if no item is `ungraded`; `tags` has example tags and item tags."""
 
     question: str
-    score: ScoreRange
-    tags: Mapping[str, ScoreRange]
+    score: float
+    tags: Mapping[str, float]
     answered: bool
     items: int
     ungraded: int
@@ -67,19 +57,10 @@ def rubric_score(row: GradedQuestion, met: Mapping[str, bool] | None) -> RubricS
     )
 
 
-def score(items: Iterable[RubricItem], met: Mapping[str, bool]) -> ScoreRange:
+def score(items: Sequence[RubricItem], met: Mapping[str, bool]) -> float:
     """Return the score of one answer from the items it meets; one has positive points."""
-    possible = reached = worst = best = 0.0
-    for item in items:
-        possible += max(item.points, 0.0)
-        verdict = met.get(item.id)
-        if verdict is None:
-            worst += min(item.points, 0.0)
-            best += max(item.points, 0.0)
-        elif verdict:
-            reached += item.points
-    low, high = (reached + worst) / possible, (reached + best) / possible
-    return ScoreRange((low + high) / 2, low, high)
+    reached = sum(item.points for item in items if met.get(item.id))
+    return reached / sum(max(item.points, 0.0) for item in items)
 
 
 def told_items(items: Iterable[RubricItem], met: Mapping[str, bool]) -> str:
@@ -98,57 +79,43 @@ class Rubrics:
     """The figures of an eval, gathered attempt by attempt."""
 
     def __init__(self) -> None:
-        self._overall = _Figure()
-        self._by_tag: dict[str, _Figure] = defaultdict(_Figure)
+        self._overall = defaultdict[str, list[float]](list)
+        self._by_tag: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
         self._counts = Counter[str]()
 
     def add(self, attempt: RubricScore) -> None:
         """Add the attempt at a question."""
-        self._overall.add(attempt.question, attempt.score)
-        for tag, score in attempt.tags.items():
-            self._by_tag[tag].add(attempt.question, score)
         self._counts.update(
+            tries=1,
             unanswered=not attempt.answered,
             grader_errors=attempt.ungraded > 0,
             items=attempt.items if attempt.answered else 0,
             ungraded_items=attempt.ungraded,
         )
+        if attempt.ungraded:
+            return
+        self._overall[attempt.question].append(attempt.score)
+        for tag, score in attempt.tags.items():
+            self._by_tag[tag][attempt.question].append(score)
 
     def summary(self) -> RubricSummary | None:
         """Return all figures; None without attempts."""
-        tries = len(self._overall.ranges)
-        if not tries:
+        if not self._counts:
             return None
         return RubricSummary(
-            overall=self._overall.figure(),
-            tags={tag: self._by_tag[tag].figure() for tag in sorted(self._by_tag)},
-            tries=tries,
+            overall=_figure(self._overall) if self._overall else None,
+            tags={tag: _figure(scores) for tag, scores in sorted(self._by_tag.items())},
             **self._counts,
         )
 
 
-class _Figure:
-    def __init__(self) -> None:
-        self.ranges: list[tuple[float, float, float]] = []
-        self._by_question: dict[str, list[float]] = defaultdict(list)
-
-    def add(self, question: str, score: ScoreRange) -> None:
-        self.ranges.append((score.value, score.low, score.high))
-        self._by_question[question].append(score.value)
-
-    def figure(self) -> RubricFigure:
-        values, low, high = zip(*self.ranges, strict=True)
-        unclipped = fmean(values)
-        return RubricFigure(
-            mean=_clipped(unclipped),
-            unclipped=unclipped,
-            low=_clipped(fmean(low)),
-            high=_clipped(fmean(high)),
-            interval=mean_score(list(self._by_question.values())).estimate,
-            bootstrap_std=bootstrap_std(values),
-            tries=len(values),
-        )
-
-
-def _clipped(value: float) -> float:
-    return min(1.0, max(0.0, value))
+def _figure(by_question: Mapping[str, list[float]]) -> RubricFigure:
+    values = [value for tries in by_question.values() for value in tries]
+    unclipped = fmean(values)
+    return RubricFigure(
+        mean=min(1.0, max(0.0, unclipped)),
+        unclipped=unclipped,
+        interval=mean_score(list(by_question.values())).estimate,
+        bootstrap_std=bootstrap_std(values),
+        tries=len(values),
+    )

@@ -182,7 +182,7 @@ def _published_pair(run: Column, baseline: Column, key: Key) -> Pair | str:
     if key not in baseline.published:
         return f"{baseline.entry.label} has no figure for it; {MEASURE}."
     if missing := int(tries["value"].isna().sum()):
-        return f"{missing} tries are missing."
+        return f"missing tries: {missing}."
     published = baseline.published[key]
     values = tries["openai_value"].fillna(tries["value"]).groupby(tries["sample"]).agg(list)
     if len(values) != published.questions:

@@ -123,7 +123,7 @@ class TaskResult(Record):
     @property
     def is_eval(self) -> bool:
         """Whether these are the figures of an eval, not of tool calling."""
-        return self.score is not None
+        return self.dataset is not None
 
 
 class RuleResult(Record):

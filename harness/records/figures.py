@@ -122,16 +122,13 @@ class ProgramUse(Record):
 class RubricFigure(Record):
     """A mean over graded attempts, clipped to [0, 1], as published.
 
-    `low` and `high` are what it would be if every ungraded item were not met, or met. `interval` is
-    the 95% interval for other questions of the kind, attempts clustered by question.
+    `interval` is the 95% interval for other questions of the kind, attempts clustered by question.
     `bootstrap_std` is the error that OpenAI's script prints: the standard deviation of the
     clipped mean over 1,000 resamples of the attempts.
     """
 
     mean: float
     unclipped: float
-    low: float
-    high: float
     interval: Estimate
     bootstrap_std: float
     tries: int
@@ -140,11 +137,11 @@ class RubricFigure(Record):
 class RubricSummary(Record):
     """The figures of a rubric-graded eval under one condition, by one grader.
 
-    `grader_errors` counts the attempts with at least one item that the grader failed to grade;
-    `unanswered` those without an answer to grade.
+    `grader_errors` counts the attempts with at least one ungraded item, which are in no figure;
+    `unanswered` those without an answer to grade. `overall` is None while nothing is graded.
     """
 
-    overall: RubricFigure
+    overall: RubricFigure | None
     tags: dict[str, RubricFigure]
     tries: int
     unanswered: int

@@ -189,9 +189,9 @@ def _findings(scores: Iterable[Score]) -> Figures:
 def _eval_condition(result: TaskResult) -> Figures:
     return {
         **_size(result),
-        "score": _estimate(result.score.estimate),
-        "clustered_error": result.score.clustered_error,
-        "error_on_repetition": result.score.run_error,
+        "score": result.score and _estimate(result.score.estimate),
+        "clustered_error": result.score and result.score.clustered_error,
+        "error_on_repetition": result.score and result.score.run_error,
         "score_of_openai_script": result.openai_score,
         "at_k": {
             str(one.k): {
@@ -222,7 +222,7 @@ def _rubric(found: RubricSummary) -> Figures:
         "attempts_with_ungraded_items": found.grader_errors,
         "items": found.items,
         "ungraded_items": found.ungraded_items,
-        "overall": _rubric_figure(found.overall),
+        "overall": found.overall and _rubric_figure(found.overall),
         "tags": {tag: _rubric_figure(figure) for tag, figure in sorted(found.tags.items())},
     }
 
@@ -231,8 +231,6 @@ def _rubric_figure(figure: RubricFigure) -> Figures:
     return {
         "mean": figure.mean,
         "unclipped": figure.unclipped,
-        "lowest": figure.low,
-        "highest": figure.high,
         "interval": _estimate(figure.interval),
         "bootstrap_deviation": figure.bootstrap_std,
         "attempts": figure.tries,

@@ -213,7 +213,7 @@ def test_a_baseline_that_was_sampled_differently_is_a_warning(saved):
 
 
 def test_an_unfinished_run_is_not_a_baseline():
-    with pytest.raises(ConfigurationError, match=r"1 planned attempts of aime25, .* are missing"):
+    with pytest.raises(ConfigurationError, match=r"aime25, .* lacks .* attempts \(1\)"):
         create_baseline([eval_scores({"a": (1.0, 1.0), "b": (0.0,)})], "x", "0", CREATED)
     with pytest.raises(ConfigurationError, match="A run without evals is not a baseline"):
         create_baseline([], "x", "0", CREATED)

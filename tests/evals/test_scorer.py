@@ -109,7 +109,7 @@ def test_a_scorer_that_fails_after_sampling_costs_no_run(mine, mock, tmp_path, c
     assert run(asked(mock, mine, tmp_path / "runs")) == 4
     (folder,) = (tmp_path / "runs").iterdir()
     out = " ".join(capsys.readouterr().out.split())
-    assert "at 2 answers" in out
+    assert "with score 0: 2" in out
     assert "scorer-my_eval.py" in out
     assert {outcome for outcome, _ in scores(folder).values()} == {"grader_error"}
     (folder / "scorer-my_eval.py").write_text(SOURCE)

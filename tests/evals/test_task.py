@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 
 import pytest
+import reporting
 from healthy import exchange, json_response
 from healthy import rollout as recorded
 from replies import Reply, chat_whole, responses_whole
@@ -359,23 +360,50 @@ def test_failed_questions_reference_a_failed_attempt():
     assert failed.record.endswith("b/2")
 
 
-def test_ungraded_items_make_the_verdict_inconclusive():
-    verdict = BaselineVerdict(decision="pass", reason="good")
+@pytest.mark.parametrize(("examples", "graded"), [(1, 0), (2, 0), (2, 1), (2, 2)])
+def test_only_wholly_graded_attempts_have_a_score(examples, graded):
+    task = eval_task("healthbench", tries=1, examples=examples)
+    attempts = task.all_attempts()
+    scores = []
+    for place, attempt in enumerate(attempts):
+        items = task.test.rows[attempt.sample.id].items
+        known = items if place < graded else items[:-1]
+        task._verdicts[attempt.id] = {item.id: item.points > 0 for item in known}
+        scores.append(task.with_grade(replace(not_run(attempt), outcome="graded")))
+    (found,) = task.results(scores)
+    whole = found.score and (found.score.estimate.value, found.score.tries)
+    assert whole == ((1.0, graded) if graded else None)
+    assert [each.value for each in scores] == [1.0] * graded + [None] * (examples - graded)
+    assert (found.is_eval, found.failed, found.rubric.grader_errors) == (
+        True,
+        0,
+        examples - graded,
+    )
+    reason = found.baseline.reason
+    assert (f"({graded} of {examples} attempts count)" in reason) == (graded < examples)
+
+
+def verdict(decision):
+    return BaselineVerdict(decision=decision, reason="good")
+
+
+@pytest.mark.parametrize(
+    ("worst", "best", "errors", "decision"),
+    [
+        ("pass", "pass", 1, "pass"),
+        ("inconclusive", "pass", 1, "inconclusive"),
+        ("fail", "pass", 1, "inconclusive"),
+        ("pass", "pass", 0, "pass"),
+    ],
+)
+def test_ungraded_items_make_the_verdict_inconclusive_if_they_can_change_it(
+    worst, best, errors, decision
+):
     task = eval_task("healthbench", tries=1, examples=1)
-    (attempt,) = task.all_attempts()
-    items = task.test.rows[attempt.sample.id].items
-    answered = replace(not_run(attempt), outcome="graded")
-
-    def held(met):
-        task._verdicts = {attempt.id: met}
-        (found,) = task.results([answered])
-        return with_grades(
-            verdict, task.eval_scores(CONDITION, task.tallies([answered])[CONDITION]), found.rubric
-        )
-
-    graded = held({item.id: True for item in items})
-    assert graded.decision == "pass"
-    assert "graded by" in graded.reason
-    assert f"0 of {len(items)} rubric items without a grade" in graded.reason
-    assert held({}).decision == "inconclusive"
-    assert f"{len(items)} of {len(items)} rubric items have no grade" in held({}).reason
+    rubric = reporting.rubric().model_copy(
+        update={"grader_errors": errors, "ungraded_items": errors}
+    )
+    own = task.eval_scores(CONDITION, task.tallies()[CONDITION])
+    found = with_grades(verdict(worst), verdict(best), own, rubric)
+    assert found.decision == decision
+    assert f"{errors} of 40 rubric items" in found.reason

@@ -53,7 +53,7 @@ def test_a_grader_reads_answers_the_rules_cannot_without_changing_the_score(mock
     assert before["unread"]["read"] == 0
     bounds = [before["unread"][name] for name in ("low", "high")]
     assert bounds[1] - bounds[0] == pytest.approx(unread / before["planned"])
-    assert any(f"{unread} answers are unread" in note for note in before["baseline"]["warnings"])
+    assert any(f"unread answers: {unread}," in note for note in before["baseline"]["warnings"])
     mock.received.clear()
     result = graded(folder, capsys)
     assert 0 < unread < result["planned"]

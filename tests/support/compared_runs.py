@@ -229,7 +229,11 @@ def _analysis(run_id: str, info: RunInfo, scores: list[Score]) -> Analysis:
     groups: Mapping[tuple[str, Condition], list[Score]] = defaultdict(list)
     for score in scores:
         groups[score.task, score.condition].append(score)
-    results = tuple(_result(task, condition, found) for (task, condition), found in groups.items())
+    datasets = {task.name: task.dataset for task in info.tasks}
+    results = tuple(
+        _result(task, condition, found, datasets[task])
+        for (task, condition), found in groups.items()
+    )
     checks = tuple(_check(name, scores) for name in ("schema.reply", "usage.sum"))
     complete = all(score.finished for score in scores)
     decision = "fail" if any(score.value != 1 for score in scores) else "pass"
@@ -244,7 +248,9 @@ def _analysis(run_id: str, info: RunInfo, scores: list[Score]) -> Analysis:
     )
 
 
-def _result(task: str, condition: Condition, scores: list[Score]) -> TaskResult:
+def _result(
+    task: str, condition: Condition, scores: list[Score], dataset: DatasetInfo | None
+) -> TaskResult:
     made = [score for score in scores if score.finished]
     by_sample: dict[str, list[float]] = defaultdict(list)
     for score in scores:
@@ -267,10 +273,9 @@ def _result(task: str, condition: Condition, scores: list[Score]) -> TaskResult:
         },
         at_k=tuple(at_k(counts, k) for k in range(1, tries + 1)),
         score=(
-            None
-            if task == "tool_calling"
-            else MeanScore.model_validate(mean_score(values).model_dump())
+            None if dataset is None else MeanScore.model_validate(mean_score(values).model_dump())
         ),
+        dataset=dataset,
         tokens=TokenCounts(input=50 * len(made), output=20 * len(made)),
         latency=Latency(total=percentiles(times), last=percentiles(times)),
     )

@@ -247,8 +247,6 @@ def rubric() -> RubricSummary:
     figure = RubricFigure(
         mean=0.55,
         unclipped=0.54,
-        low=0.5,
-        high=0.6,
         interval=_around(0.55),
         bootstrap_std=0.03,
         tries=4,

@@ -298,7 +298,7 @@ def test_tries_without_a_score_are_missing(good, tmp_path, capsys):
         f"1 of {QUESTIONS * EPOCHS} tries have no score.",
     )
     assert run(["export", str(path), "--format", "baseline", "--out", str(tmp_path / "b")]) == 2
-    assert "1 planned attempts of sums" in capsys.readouterr().err
+    assert "planned attempts (1)" in capsys.readouterr().err
 
 
 def test_samples_that_a_user_marked_invalid_are_missing(good, bad, tmp_path, capsys):
