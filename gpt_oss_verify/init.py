@@ -37,7 +37,13 @@ from harness.providers.entries import (
 from harness.providers.yaml_files import entry_text, with_entry
 from harness.records.conditions import BOTH_APIS, Api
 from harness.records.settings import names
-from harness.run.preflight import ModelList, listed_models, preflight, supported_apis
+from harness.run.preflight import (
+    ModelList,
+    listed_models,
+    preflight,
+    require_access,
+    supported_apis,
+)
 from harness.run.run_log import replacing
 
 MODELS_SHOWN = 8
@@ -120,7 +126,7 @@ def _with_model_and_apis(
     asked = changed(entry, timeout=MOST_SECONDS)
     needed = model is None and not _interactive()
     models = None if offline else _listed_models(asked, needed=needed)
-    asked = changed(asked, model=model or _model(models))
+    asked = changed(asked, model=model or _model(asked, models))
     if apis is None:
         supported = () if models is None else _supported_apis(asked, models.ids or [])
         apis = supported or BOTH_APIS
@@ -218,7 +224,7 @@ def _ask_address(
     return address, name, key or None
 
 
-def _model(models: ModelList | None) -> str:
+def _model(provider: Provider, models: ModelList | None) -> str:
     """Return the only listed model, or the one that the user names; None: nothing was asked."""
     listed = (models and models.ids) or []
     if _interactive():
@@ -230,9 +236,11 @@ def _model(models: ModelList | None) -> str:
         raise ConfigurationError("Give --model.")
     if len(listed) == 1:
         return listed[0]
+    if models.answer is not None:
+        require_access(provider, "/models", models.answer)
     shown = f"lists {', '.join(listed[:MODELS_SHOWN])}" if listed else "does not list its models"
-    if models.status not in {None, 200, 404}:
-        shown = f"answers /models with status {models.status}"
+    if models.answer and models.answer.status not in {200, 404}:
+        shown = f"answers /models with status {models.answer.status}"
     raise ConfigurationError(f"Give --model; the provider {shown}.")
 
 

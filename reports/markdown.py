@@ -87,7 +87,7 @@ def _rules(report: Report) -> Iterator[str]:
                 reasons.setdefault(said, []).append(rule.result.check.id)
         for (reason, until), ids in reasons.items():
             listed = ", ".join(markup.code(id_) for id_ in sorted(ids))
-            text = f"{STATUSES[status][1].capitalize()}: {listed}. {markup.plain(reason)}"
+            text = f"{STATUSES[status][1].capitalize()}: {listed}. {markup.prose(reason)}"
             text += f" {markup.prose(until)}" if until else ""
             yield text
             yield ""
@@ -96,7 +96,7 @@ def _rules(report: Report) -> Iterator[str]:
 def _finding(rule: ShownRule, examples: int | None) -> Iterator[str]:
     about, result = rule.result.check, rule.result
     yield from (f"### {rule.sign} `{about.id}` {rule.label} in {rule.share}", "")
-    reason = markup.plain(result.reason or about.why)
+    reason = markup.prose(result.reason or about.why)
     yield from (f"{about.summary} {reason} ([source]({about.source}))", "")
     yield from (f"Seen in {markup.plain(rule.occurrence)}.", "")
     for example in result.examples[:examples]:
@@ -109,7 +109,7 @@ def _finding(rule: ShownRule, examples: int | None) -> Iterator[str]:
         if evidence.compared is not None:
             other = markup.code(evidence.compared)
             place += f", compared with {other} ({markup.prose(evidence.comparison)})"
-        yield f"- {place}: {markup.plain(example.message)}"
+        yield f"- {place}: {markup.prose(example.message)}"
         yield f"  - expected {markup.code(evidence.expected)}"
         yield f"  - got {markup.code(evidence.shown)}"
     yield ""

@@ -174,10 +174,11 @@ def _decision(result: TaskResult) -> Cell:
 
 
 def _made(result: TaskResult) -> Cell:
-    """Return the attempts; both numbers if some are missing."""
-    if result.finished == result.planned:
-        return Cell(f"{result.finished:,}")
-    return Cell(f"{result.finished:,}/{result.planned:,}", "poor")
+    """Return the attempts that count; both numbers if some are missing, or not wholly graded."""
+    made = result.finished - (result.rubric.grader_errors if result.rubric else 0)
+    if made == result.planned:
+        return Cell(f"{made:,}")
+    return Cell(f"{made:,}/{result.planned:,}", "poor")
 
 
 def _median(value: Percentiles | None, digits: int = 2) -> str:

@@ -270,7 +270,8 @@ def _unjudged(report: Report) -> Iterator[Text]:
 
 
 _SUSPICIOUS = {
-    "same_value": "every try returned the same wrong value",
+    "same_value": "every try has one value that was not requested; the model itself "
+    "may have written it",
     "tokens_fit_no_prompt": "the prompt tokens match no known rendering, although those of other "
     "requests do: compare the prompts that the server makes of these",
 }

@@ -11,7 +11,7 @@ from harness.api.chat import REASONING_FIELDS
 from harness.api.fields import json_object, objects
 from harness.api.items import Message, RequestSettings
 from harness.api.responses import CODE_INTERPRETER, CODE_INTERPRETER_CALL
-from harness.api.statuses import explanation, meaning, out_of_credit
+from harness.api.statuses import explanation, out_of_credit
 from harness.errors import (
     ModelNotFoundError,
     ProviderUnauthorizedError,
@@ -23,13 +23,12 @@ from harness.records.conditions import Api
 from harness.records.rollouts import Exchange, Response
 from harness.run.client import TRIES, NotConnectedError, Say, Seen, request
 from harness.transport import open_transport
-from harness.transport.retry import NO_RETRIES, retry_after
+from harness.transport.retry import NO_RETRIES, retry_after, waits_too_long
 
 FEWEST_TOKENS = 16
 TRIES_WITH_PYTHON = 3
 LONGEST_LIST = 10.0  # seconds for the list of models
 LONGEST_WAIT = 60.0  # seconds for the smallest request: a server may first have to load the model
-LONGEST_PAUSE = 600.0  # seconds that an overloaded provider may ask to wait
 MODELS_SHOWN = 8
 ALTERNATIVES = (20, 5, 1)
 REJECTED = frozenset({400, 422})
@@ -82,29 +81,29 @@ async def supported_apis(
 
 
 class ModelList(NamedTuple):
-    """The ids of a provider's models, None without a list, and the status of the response."""
+    """The ids of a provider's models, None without a list, and the response, None without any."""
 
     ids: list[str] | None = None
-    status: int | None = None
+    answer: Response | None = None
 
 
 async def listed_models(
     provider: Provider, say: Say = lambda _: None, seen: Seen = lambda _: None
 ) -> ModelList:
-    """Return the provider's models; raises as `request`."""
+    """Return the provider's models; raises as `request`, and if it asks to wait for long."""
     try:
         answer = await request(_within(provider, LONGEST_LIST), "/models", say=say, seen=seen)
     except NotConnectedError:
         raise
     except ProviderUnreachableError:
         return ModelList()
-    if answer.status != 200:
-        return ModelList(status=answer.status)
+    if waits_too_long(answer):
+        require_access(provider, "/models", answer)
     try:
-        models = (json_object(answer.text) or {})["data"]
-        return ModelList([str(model["id"]) for model in models], answer.status)
+        models = (json_object(answer.text) or {})["data"] if answer.status == 200 else None
+        return ModelList(models and [str(model["id"]) for model in models], answer)
     except (KeyError, TypeError):
-        return ModelList(status=answer.status)
+        return ModelList(None, answer)
 
 
 async def smallest_request(
@@ -197,8 +196,7 @@ def require_usable(
     """Raise ProviderUnavailableError after an answer that shows that no request can succeed."""
     status, name = answer.status, provider.name
     url = provider.base_url + DIALECTS[api].path
-    web_page = answer.headers.get("content-type", "").startswith("text/html")
-    if web_page and (status < 300 or status in _NOT_FOUND):
+    if _is_web_page(answer) and (status < 300 or status in _NOT_FOUND):
         other = f", or leave {api} out of its apis" if status in _NOT_FOUND else ""
         raise ProviderUnavailableError(
             f"provider {name} answers {url} with a web page (status {status}), not with JSON: the "
@@ -206,34 +204,8 @@ def require_usable(
         )
     if status < 300:
         return
+    require_access(provider, DIALECTS[api].path, answer)
     explained = f"{status} ({explanation(answer)})"
-    if status == _FORBIDDEN and _OF_PLACE.search(answer.text):
-        raise ProviderUnauthorizedError(
-            f"provider {name} refuses requests from here, not the key: {explained}; send them from "
-            "a place that it supports"
-        )
-    if status in {401, _FORBIDDEN, 407}:
-        remedy = (
-            "a firewall or gateway in front of it answers with a web page"
-            if web_page and status == _FORBIDDEN
-            else f"check the key in {provider.api_key_env}"
-            if provider.api_key_env
-            else "name the variable that holds your key with --api-key-env, or with api_key_env in "
-            "providers.yaml"
-        )
-        raise ProviderUnauthorizedError(f"provider {name} refuses access: {explained}; {remedy}")
-    if out_of_credit(answer):
-        raise ProviderUnauthorizedError(
-            f"provider {name} has no credit left: {explained}; add credit, or use another key"
-        )
-    wait = retry_after(answer.headers) or 0
-    too_long = wait > LONGEST_PAUSE and meaning(answer) == "overload"
-    if too_long or status in GATEWAY_STATUSES:
-        asked = f"; it asks to wait {wait / 60:.0f} minutes" * too_long
-        raise ProviderUnreachableError(
-            f"provider {name} answered {explained} at {url} in {TRIES} tries{asked}; "
-            "try again when it is up"
-        )
     if status < 400:
         target = answer.headers.get("location", "another address")
         raise ProviderUnavailableError(
@@ -251,6 +223,43 @@ def require_usable(
             f"provider {name} does not support {url}: {explained}; "
             f"check base_url{_missing_version(provider)}, or leave {api} out of its apis"
         )
+
+
+def require_access(provider: Provider, path: str, answer: Response) -> None:
+    """Raise ProviderUnavailableError after an answer that refuses access, or is of no server."""
+    status, name = answer.status, provider.name
+    explained = f"{status} ({explanation(answer)})"
+    if status == _FORBIDDEN and _OF_PLACE.search(answer.text):
+        raise ProviderUnauthorizedError(
+            f"provider {name} refuses requests from here, not the key: {explained}; send them from "
+            "a place that it supports"
+        )
+    if status in {401, _FORBIDDEN, 407}:
+        remedy = (
+            "a firewall or gateway in front of it answers with a web page"
+            if status == _FORBIDDEN and _is_web_page(answer)
+            else f"check the key in {provider.api_key_env}"
+            if provider.api_key_env
+            else "name the variable that holds your key with --api-key-env, or with api_key_env in "
+            "providers.yaml"
+        )
+        raise ProviderUnauthorizedError(f"provider {name} refuses access: {explained}; {remedy}")
+    if out_of_credit(answer):
+        raise ProviderUnauthorizedError(
+            f"provider {name} has no credit left: {explained}; add credit, or use another key"
+        )
+    too_long = waits_too_long(answer)
+    if too_long or status in GATEWAY_STATUSES:
+        wait = retry_after(answer.headers) or 0
+        asked = f"; it asks to wait {wait / 60:.0f} minutes" if too_long else f" in {TRIES} tries"
+        raise ProviderUnreachableError(
+            f"provider {name} answered {explained} at {provider.base_url}{path}{asked}; "
+            "try again when it is up"
+        )
+
+
+def _is_web_page(answer: Response) -> bool:
+    return answer.headers.get("content-type", "").startswith("text/html")
 
 
 def _missing_version(provider: Provider) -> str:

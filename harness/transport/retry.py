@@ -15,8 +15,8 @@ from email.utils import parsedate_to_datetime
 from functools import partial
 
 from harness.api.chat import names_newer_limit, with_newer_limit
-from harness.api.statuses import Trouble, lockout, trouble_of
-from harness.records.rollouts import SDK, Exchange, Retry, Sender
+from harness.api.statuses import Trouble, lockout, meaning, trouble_of
+from harness.records.rollouts import SDK, Exchange, Response, Retry, Sender
 from harness.transport.interface import Payload, Transport
 
 Retrying = Callable[[Exchange, int, float], None]
@@ -30,6 +30,7 @@ RETRIES: Mapping[Trouble, int] = {
 }
 
 LONGEST_RETRY_AFTER = 60.0  # seconds
+LONGEST_PAUSE = 600.0  # seconds that an overloaded provider may ask to wait
 
 
 @dataclass(frozen=True)
@@ -118,6 +119,12 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     return None
 
 
+def waits_too_long(response: Response) -> bool:
+    """Return whether an overloaded provider asks for a longer wait than any run makes."""
+    long = (retry_after(response.headers) or 0) > LONGEST_PAUSE
+    return long and meaning(response) == "overload"
+
+
 class RetryingTransport:
     """Repeats requests that failed temporarily; the last exchange lists the others in `retries`.
 
@@ -149,7 +156,11 @@ class RetryingTransport:
                 retries.append(Retry(status=status, waited=0))
                 continue
             trouble = trouble_of(exchange) if locked is None else "locked_out"
-            if trouble is None or troubles[trouble] >= self._policy.retries.get(trouble, 0):
+            if (
+                trouble is None
+                or troubles[trouble] >= self._policy.retries.get(trouble, 0)
+                or (response and waits_too_long(response))
+            ):
                 break
             waited = locked or self._policy.wait(troubles[trouble], retry_after(headers))
             troubles[trouble] += 1

@@ -124,7 +124,7 @@ def decide(
                     *decided["fail"],
                 ),
                 unverified=(*unverified, *decided["inconclusive"]),
-                met=decided["pass"],
+                met=(*decided["pass"], *requirements.met(thresholds)),
             )
         )
     if evals:

@@ -74,6 +74,12 @@ def broken(results: Sequence[RuleResult], thresholds: Thresholds) -> Iterator[st
         yield f"{len(violated)} rules that must pass{where} do not: {listed}."
 
 
+def met(thresholds: Thresholds) -> Iterator[str]:
+    """Yield what a run that passes met, in one sentence."""
+    if names := thresholds.must_pass:
+        yield f"What must pass{thresholds.where('must_pass')} passed: {', '.join(names)}."
+
+
 def unverified(
     results: Sequence[RuleResult], info: RunInfo, thresholds: Thresholds
 ) -> Iterator[str]:

@@ -14,7 +14,7 @@ import yaml
 from background import in_background
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mock_provider import MockProvider, Received, status, well_behaved, write_json
+from mock_provider import MockProvider, Received, raw, status, well_behaved, write_json
 from replies import MODEL
 
 from gpt_oss_verify.app import run
@@ -291,9 +291,16 @@ def test_the_status_of_models_is_named(
     mock: MockProvider, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(RetryPolicy, "wait", lambda *_: 0.0)
-    mock.get = status(500)
-    assert run(at(mock)) == 2
-    assert "with status 500" in capsys.readouterr().err
+    page = b"HTTP/1.1 403 Forbidden\r\nContent-Type: text/html\r\nConnection: close\r\n\r\n<html>"
+    for answer, code, why in (
+        (status(500), 2, "with status 500"),
+        (status(401), 3, "refuses access: 401"),
+        (raw(page), 3, "a firewall or gateway"),
+    ):
+        mock.get = answer
+        assert run(at(mock)) == code
+        assert why in capsys.readouterr().err
+    assert not MINE.exists()
 
 
 def test_an_entry_is_written_even_if_its_key_is_unset_or_rejected(

@@ -48,7 +48,7 @@ def evals(name="gpqa", sample=HOSTILE_SAMPLE, **changes):
 
 
 def test_the_report_states_what_a_pass_proves():
-    proof = "2 of 3 known defects would show in these logprobs: a, b."
+    proof = "2 of 3 known defects would show in these `logprobs`: a, b."
     proven = because("proven", text=proof)
     text = markdown(analysis(checks=[rule("numerics.logprobs", reasons=proven), rule("usage.sum")]))
     assert f"Passed: `numerics.logprobs`. {proof}" in text

@@ -140,6 +140,7 @@ def result(status="passed", applicable=4, name="usage.sum"):
 )
 def test_required_checks_must_pass(found, broken, unsettled):
     thresholds = as_thresholds(must_pass=["usage.sum"])
+    assert list(requirements.met(thresholds)) == ["What must pass (gate.yaml) passed: usage.sum."]
     assert len(list(requirements.broken([found], thresholds))) == broken
     assert len(list(requirements.unverified([found], run_info(), thresholds))) == unsettled
 

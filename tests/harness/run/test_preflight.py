@@ -36,6 +36,13 @@ async def check(
     await preflight(changed(adhoc_provider(provider.base_url, model, APIS), **changes), APIS, say)
 
 
+async def test_a_provider_that_asks_to_wait_for_an_hour_is_asked_once() -> None:
+    async with MockProvider(get=mock.status(429, Retry_After="3600")) as provider:
+        with pytest.raises(ProviderUnreachableError, match="wait 60 minutes"):
+            await check(provider)
+    assert (len(provider.received), provider.posts) == (1, [])
+
+
 @pytest.mark.parametrize("models", [[MODEL], ["another name"], None])
 async def test_a_good_provider_passes(models: list[str] | None) -> None:
     async with MockProvider(models=models) as provider:

@@ -143,7 +143,7 @@ async def test_retry_after_holds_back_all_requests_and_then_one_asks_alone() -> 
 
 
 async def test_a_longer_retry_after_than_the_policy_allows_holds_nothing_for_longer() -> None:
-    script = [mock.status(503, Retry_After="3600")]
+    script = [mock.status(503, Retry_After="300")]
     async with MockProvider(script=script) as provider:
         described = adhoc_provider(provider.base_url, "m", ["chat"])
         policy = RetryPolicy({"overloaded": 1}, longest_retry_after=0.1)

@@ -419,12 +419,19 @@ async def test_incomplete_responses_are_retried_only_on_request() -> None:
 
 
 async def test_retry_after_may_be_a_date_and_is_capped() -> None:
-    later = format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)
+    later = format_datetime(datetime.now(UTC) + timedelta(minutes=5), usegmt=True)
     script = [mock.status(503, Retry_After=later), mock.status(503, Retry_After="soon")]
     async with MockProvider(script=script) as provider:
         exchange = await send(provider, retries=QUICK)
     assert exchange.retries[0].waited == QUICK.longest_retry_after
     assert exchange.retries[1].waited <= QUICK.longest_wait
+
+
+@pytest.mark.parametrize(("asked", "posts"), [("600", 2), ("3600", 1)])
+async def test_a_longer_wait_than_any_run_makes_is_not_waited_for(asked: str, posts: int) -> None:
+    async with MockProvider(script=[mock.status(429, Retry_After=asked)]) as provider:
+        await send(provider, retries=QUICK)
+    assert len(provider.posts) == posts
 
 
 async def test_a_refused_connection_is_a_connect_failure() -> None:
