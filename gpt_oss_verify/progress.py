@@ -162,13 +162,14 @@ class LineDisplay(Observer):
     def _time_left(self) -> str:
         """Return how long the other attempts will take, but at most until the deadline.
 
-        The newest attempt under way may take as long as the longest so far.
+        Once all of them are under way, the newest may take as long as the longest so far.
         """
         left, ends = self._planned - self._done, self._ends
         if len(ends) < _FEWEST_ATTEMPTS or not left:
             return ""
         since, now = ends[0] if len(ends) == ends.maxlen else self._began, time.monotonic()
-        newest = max((began for _, began, _ in list(self._under_way.values())), default=-math.inf)
+        begun = [began for _, began, _ in list(self._under_way.values())]
+        newest = max(begun) if len(begun) >= left else -math.inf
         seconds, end = max((now - since) / len(ends) * left, newest + self._longest - now), ""
         if self._deadline is not None:
             rest = max(0.0, self._deadline - (time.monotonic() - self._opened))

@@ -278,6 +278,8 @@ def test_the_time_left_is_not_shorter_than_the_newest_reply_may_take(progress, m
         screen.ended(first)
         screen.started(last)
         assert screen._time_left() == " · about 5 min left"
+        screen._planned, screen._longest = 4, 900.0  # one attempt has not begun
+        assert screen._time_left() == " · about 5 min left"
 
 
 def test_only_late_replies_are_counted_as_waited_for(progress, monkeypatch):
