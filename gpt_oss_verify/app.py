@@ -212,17 +212,23 @@ def _run(arguments: Sequence[str]) -> int:
         command = " ".join(("gpt-oss-verify", *(error.command_chain or ())))
         return _print_error(f"{_sentence(error)} See {command} --help.", EXIT_USAGE)
     except HarnessError as error:
-        reason = error.__context__
-        full = isinstance(reason, OSError) and reason.errno in _FULL
+        full = getattr(error.__context__, "errno", None) in _FULL
         code = EXIT_DISK_FULL if full else error.exit_code
         if "--json" in arguments:
-            run = None if error.run is None else str(error.run)
-            failed = {**error.verdict, "error": str(error), "exit_code": code, "run": run}
+            failed = {
+                **error.verdict,
+                "error": str(error),
+                "exit_code": code,
+                "run": error.run and str(error.run),
+            }
             print_raw(json.dumps(failed, ensure_ascii=False, indent=2))
         return _print_error(str(error), code)
     except PackageNotFoundError as error:
-        advice = f"run {install_command('reference')} in the folder of the repository"
-        return _print_error(f"The package {error.name} is not installed: {advice}.", EXIT_USAGE)
+        return _print_error(
+            f"The package {error.name} is not installed: run {install_command('reference')} in the "
+            "folder of the repository.",
+            EXIT_USAGE,
+        )
     except KeyboardInterrupt:
         return _print_error("stopped", EXIT_INTERRUPTED)
     except BrokenPipeError:
@@ -276,8 +282,8 @@ def _sentence(error: CycloptsError) -> str:
     if isinstance(error, UnknownOptionError) and error.token.keyword in _OF_OTHERS:
         return f"Unknown option: {error.token.keyword}. Use --base-url URL."
     if isinstance(error, MissingArgumentError) and error.argument:
-        missing = f"{error.argument.name} is missing."
-        return f"{error.keyword} needs a value." if error.keyword else missing
+        needs = error.keyword and f"{error.keyword} needs a value."
+        return needs or f"{error.argument.name} is missing."
     if isinstance(invalid := error.__cause__, ValidationError) and error.argument:
         return " ".join(_invalid_options(invalid, error.argument))
     text = " ".join(str(error).split()).replace('"', "'")
@@ -287,20 +293,20 @@ def _sentence(error: CycloptsError) -> str:
 def _instead_of(word: str) -> str:
     """Return what to type instead of a word that is no command; '' if that is unknown."""
     if _ADDRESS.match(word):
-        address = word if "://" in word else f"http://{word}"
-        return f"To verify this address: gpt-oss-verify --base-url {address} --model NAME."
-    if word in _MAIN_JOB:
+        scheme = "" if "://" in word else "http://"
+        return f"To verify this address: gpt-oss-verify --base-url {scheme}{word} --model NAME."
+    known = [*_MAIN_JOB, *(name for name in app if name[0] != "-")]
+    near = next(iter(difflib.get_close_matches(word, known, n=1)), "")
+    if near in _MAIN_JOB:
         return "Verifying needs no command: gpt-oss-verify --provider NAME."
-    near = difflib.get_close_matches(word, [name for name in app if name[0] != "-"], n=1)
-    return f"Did you mean {near[0]}?" if near else ""
+    return f"Did you mean {near}?" if near else ""
 
 
 def _invalid_options(error: ValidationError, options: Argument) -> Iterator[str]:
     """Yield what is wrong with each option of a class of settings, in a sentence."""
     flags: dict[object, str] = {option.keys[-1]: option.name for option in options.children}
     for problem in error.errors(include_url=False):
-        wrong = str(problem["msg"]).removeprefix("Value error, ").removeprefix("Input should ")
-        wrong = wrong.removeprefix("must ")
+        wrong = re.sub("^(Value error, )?(Input should )?(must )?", "", str(problem["msg"]))
         yield f"Invalid value {problem['input']!r} for {flags[problem['loc'][0]]}. Must {wrong}."
 
 

@@ -96,9 +96,14 @@ def compare(
             "compare --provider A --provider B."
         )
     if not provider:
-        reason = "Options of new runs need a provider; add --provider, or"
-        new = {"providers_file": providers_file, "apis": apis, "concurrency": concurrency}
-        refuse(reason, cases, sampling, gate, budget, **new, evals=evals)
+        refuse(
+            "Options of new runs need a provider; add --provider, or",
+            *(cases, sampling, gate, budget),
+            providers_file=providers_file,
+            apis=apis,
+            concurrency=concurrency,
+            evals=evals,
+        )
     shared = Options(
         sampling=sampling,
         gate=gate,

@@ -8,6 +8,7 @@ from pathlib import Path
 from evals.restoring import all_tasks
 from evals.task import EvalTask
 from gpt_oss_verify.progress import display
+from gpt_oss_verify.resolve import server_options
 from gpt_oss_verify.screen import print_raw, stdout
 from harness.compare.key_figures import result_summary
 from harness.compare.previous_run import since_previous
@@ -129,11 +130,16 @@ def _write_reports(
     changes: tuple[str, ...] = ()
     if since is not None:
         before, comparison = since
-        at = f"Since {before[0]} ({moment(before[1])}):"
         worst = [f"{text}." for text in (worst_changes(comparison),) if text]
         first, *others = [*worst, *(s for e in comparison.changes for s in change_sentences(e))]
-        changes = (f"{at} {first}", *others)
-    made = build_report(analysis, str(folder), regressions=changes, texts=texts)
+        changes = (f"Since {before[0]} ({moment(before[1])}): {first}", *others)
+    made = build_report(
+        analysis,
+        str(folder),
+        regressions=changes,
+        texts=texts,
+        server=server_options(analysis.run.provider),
+    )
     page = render_html(made, scores, partial(read_chosen, folder), most_bytes=most_bytes)
     run_folder.write_text(folder / run_folder.PAGE_FILE, page)
     run_folder.write_text(folder / run_folder.REPORT_FILE, render_markdown(made))

@@ -75,9 +75,7 @@ def reproduce(
     subject = choose(analysis, read_rollouts(run), options, finding, record)
     if "python" in forms and not all(isinstance(body, Mapping) for _, body in _sent(subject)):
         raise ConfigurationError("a request has no JSON body; use --format curl")
-    tries = times
-    if tries is None:
-        tries = min(subject.enough, MOST_REQUESTS)
+    tries = min(subject.enough, MOST_REQUESTS) if times is None else times
     at_once = min(tries, max(USUAL_TRIES, info.settings.concurrency))
     chosen = None
     with nullcontext() if tries else suppress(ConfigurationError):
@@ -109,7 +107,8 @@ def reproduce(
     if not outcome.answered:
         return EXIT_UNREACHABLE
     say(f"Reproduced in {outcome.unseen}.{_more_tries(subject, outcome)}")
-    say(f"A finding that needs other requests at once shows in: gpt-oss-verify retest {run.name}")
+    if not info.of_kind("traffic"):
+        say(f"A finding that needs other requests at once shows in: gpt-oss-verify retest {run}")
     return EXIT_INCONCLUSIVE
 
 
@@ -129,11 +128,10 @@ def _more_tries(subject: Subject, outcome: Outcome) -> str:
     """Say how many tries would show a finding that is rarer than those that were made tell."""
     if subject.enough <= outcome.answered:
         return ""
-    failures, every = subject.result.affected
     return (
-        f" It was in {failures} of {every} replies of the run, so {subject.enough} tries show it "
-        f"with 95%: --times {subject.enough}"
-    )
+        " It was in {} of {} replies of the run, so {enough} tries show it with 95%: "
+        "--times {enough}"
+    ).format(*subject.result.affected, enough=subject.enough)
 
 
 async def _experiment(
@@ -214,8 +212,9 @@ def _overview(subject: Subject, outcome: Outcome, curls: Sequence[str]) -> str:
     elif outcome.answered:
         lines.append(f"sent again: reproduced in {outcome.unseen}")
     if outcome.smallest is not None and subject.body is not None:
-        before, after = size(subject.body), size(outcome.smallest)
-        lines.append(f"reduced request: {after:,} of {before:,} characters")
+        lines.append(
+            f"reduced request: {size(outcome.smallest):,} of {size(subject.body):,} characters"
+        )
     if subject.compared is not None:
         lines.append(f"compare   {subject.difference}")
     if subject.others and subject.compared is None:
@@ -245,7 +244,7 @@ def _sent(subject: Subject) -> list[tuple[Exchange, Body | str | None]]:
 
 def _key(entry: Provider | None, exchange: Exchange) -> str | None:
     """Return the name of the environment variable with the key, if the request had a key."""
-    sent = any(name.lower() == "authorization" for name in exchange.request.headers)
     if entry is not None and entry.api_key_env is not None:
         return entry.api_key_env
-    return KEY_VARIABLE if sent else None
+    names = map(str.lower, exchange.request.headers)
+    return KEY_VARIABLE if "authorization" in names else None

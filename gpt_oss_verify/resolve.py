@@ -5,6 +5,7 @@ A later one overrides an earlier one, and what an earlier run recorded comes bef
 """
 
 import asyncio
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -192,9 +193,14 @@ def _named_provider(options: ProviderOptions, concurrency: int | None) -> Provid
             "Select a provider with --provider (`gpt-oss-verify providers` lists them), "
             "or pass --base-url and --model."
         )
-    own: dict[str, object] = {"base_url": options.base_url, "model": options.model}
-    own |= {"api_key_env": options.api_key_env, "timeout": options.timeout}
-    return _overridden(entry, **own, concurrency=concurrency)
+    return _overridden(
+        entry,
+        base_url=options.base_url,
+        model=options.model,
+        api_key_env=options.api_key_env,
+        timeout=options.timeout,
+        concurrency=concurrency,
+    )
 
 
 def _same_provider(
@@ -225,13 +231,24 @@ def _same_provider(
         )
         return _overridden(provider, name=info.name, extra_body=info.extra_body, **overrides)
     provider = _named_provider(options, concurrency)
-    there = (providers.base_of(info.base_url), info.model)
-    if not nowhere and (provider.base_url, provider.model) != there:
+    if not nowhere and (provider.base_url, provider.model) != (
+        providers.base_of(info.base_url),
+        info.model,
+    ):
         raise ConfigurationError(
             f"The run used {info.model} at {info.base_url}, not {provider.model} at "
             f"{provider.base_url}; start a new run instead."
         )
     return provider
+
+
+def server_options(info: ProviderInfo) -> str:
+    """Return the options that name the server in a command; "" if the run has its address."""
+    if "://" in info.base_url:
+        return ""
+    if info.name in providers.load_providers():
+        return f" --provider {shlex.quote(info.name)}"
+    return " --base-url URL --model NAME"
 
 
 def _named_grader(options: Options) -> Provider:
@@ -326,8 +343,9 @@ def _check(options: Options, budget: Budget) -> None:
     effort = options.sampling.reasoning_effort
     if effort is not None and not effort.isprintable():
         raise ConfigurationError(f"--reasoning-effort takes a name such as low, not {effort!r}.")
-    whole = (decision.until_decided, options.data.with_tools, budget.recorded_limits)
-    if options.executor is not None and any(whole):
+    if options.executor is not None and (
+        decision.until_decided or options.data.with_tools or budget.recorded_limits
+    ):
         raise ConfigurationError(
             "--executor samples on other machines, where budgets and sandboxes are not enforced; "
             "leave out --until-decided, --with-tools and budgets."

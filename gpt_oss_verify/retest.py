@@ -18,7 +18,7 @@ from gpt_oss_verify.options import (
 )
 from gpt_oss_verify.planning import typed_command
 from gpt_oss_verify.resolve import resolve
-from harness.repeat.retest import planned_retest
+from harness.repeat.retest import planned_retest, require
 from harness.run.run_log import read_run_info
 
 
@@ -46,8 +46,9 @@ def retest(
         dry_run: Print requests, tokens and cost, and send nothing.
     """
     info = read_run_info(run)
-    at_once = concurrency or info.settings.concurrency
-    chosen = resolve(Options(provider, budget=budget, concurrency=at_once), info)
+    require(run, info)
+    options = Options(provider, budget=budget, concurrency=concurrency or info.settings.concurrency)
+    chosen = resolve(options, info)
     plan = planned_retest(run, chosen.provider, chosen.budget, typed_command(), tries)
     if dry_run:
         print_plan(plan, dry_run=True, as_json=as_json)

@@ -1,6 +1,7 @@
 """The command `import`: a run from recorded traffic of other clients."""
 
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -70,26 +71,22 @@ def import_traffic(
     return judge_and_print(folder, as_json=as_json)
 
 
-def _notes(traffic: Traffic) -> list[str]:
-    lines = []
+def _notes(traffic: Traffic) -> Iterator[str]:
     if len(traffic.hosts) > 1:
         hosts = (f"{host} ({count})" for host, count in traffic.hosts.items())
-        lines.append(f"The requests went to several hosts: {', '.join(hosts)}.")
-    reasons = Counter(traffic.info.left_out).most_common()
-    if reasons:
+        yield f"The requests went to several hosts: {', '.join(hosts)}."
+    if reasons := Counter(traffic.info.left_out).most_common():
         counted = [f"{count} × {reason}" for reason, count in reasons]
-        lines.append(f"Left out: {first_few(counted, _SHOWN_REASONS)}.")
-    return lines
+        yield f"Left out: {first_few(counted, _SHOWN_REASONS)}."
 
 
 def _provider(name: str, traffic: Traffic) -> ProviderInfo:
     """Return the provider's entry, or what the recordings say about it."""
     entry = load_providers().get(name)
-    first = traffic.rollouts[0]
     models = Counter(rollout.condition.model for rollout in traffic.rollouts)
     return ProviderInfo(
         name=name,
-        base_url=base_of(first.exchanges[0].request.url or "") or UNKNOWN_ADDRESS,
+        base_url=base_of(traffic.rollouts[0].exchanges[0].request.url or "") or UNKNOWN_ADDRESS,
         model=models.most_common(1)[0][0],
         extra_body={},
         header_names=(),

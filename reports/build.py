@@ -43,13 +43,18 @@ Fact = tuple[str, str]
 
 
 def build_report(
-    analysis: Analysis, folder: str, *, regressions: Sequence[str] = (), texts: Texts | None = None
+    analysis: Analysis,
+    folder: str,
+    *,
+    regressions: Sequence[str] = (),
+    texts: Texts | None = None,
+    server: str = "",
 ) -> Report:
     """Build the report that all formats are rendered from.
 
     `folder` is the run folder as commands on the terminal name it; reports in files name only the
     run. `regressions` has a sentence for each change since the previous run, `texts` the prompts
-    and questions.
+    and questions, `server` options that commands need to find the server.
     """
     run = analysis.run
     labels = Labels(analysis)
@@ -73,6 +78,7 @@ def build_report(
         sections=tuple(_sections(analysis, labels, texts or {})),
         summary=result_summary(analysis),
         facts=tuple(_facts(run, analysis.verdict.thresholds)),
+        server=server,
         texts=texts or {},
     )
 

@@ -174,24 +174,29 @@ def next_steps(report: Report, folder: str) -> Iterator[Step]:
             f"gpt-oss-verify retest {folder} --concurrency 1",
         )
     elif failed:
-        example = failed[0].result.check.id
         yield Step(
             "Reproduce a finding with the smallest request:",
-            f"gpt-oss-verify reproduce {folder} {example}",
+            f"gpt-oss-verify reproduce {folder} {failed[0].result.check.id}{report.server}",
         )
     if not analysis.complete:
         only_evals = bool(run.tasks) and all(task.kind == "eval" for task in run.tasks)
-        command = "gpt-oss-verify eval" if only_evals else "gpt-oss-verify"
-        yield Step("Finish the run with:", f"{command} --resume {folder}")
+        yield Step(
+            "Finish the run with:",
+            f"gpt-oss-verify{' eval' if only_evals else ''} --resume {folder}",
+        )
     elif run.retest is not None:
         yield from _after_a_retest(analysis, run.retest)
     elif failed:
         if not run.of_kind("traffic"):
-            command = f"gpt-oss-verify retest {folder}"
-            yield Step("After a fix, test whether its findings are gone:", command)
+            yield Step(
+                "After a fix, test whether its findings are gone:",
+                f"gpt-oss-verify retest {folder}",
+            )
     elif decision in ("pass", None) and analysis.evals:
-        command = f"gpt-oss-verify export {folder} --format baseline"
-        yield Step("Create a baseline for other runs:", command)
+        yield Step(
+            "Create a baseline for other runs:",
+            f"gpt-oss-verify export {folder} --format baseline",
+        )
     elif decision == "pass":
         yield _after_a_pass(analysis)
     elif decision == "inconclusive":
@@ -211,15 +216,14 @@ def _after_no_decision(analysis: Analysis, folder: str) -> Iterator[Step]:
         yield Step("Record more traffic, or send tool calls and probes:", _PROBE)
     elif tries is not None or analysis.run.settings.first_cases is not None:
         if tries is not None:
-            command = f"gpt-oss-verify --resume {folder} -k {tries}"
-            yield Step("Add tries to the run:", command)
+            yield Step("Add tries to the run:", f"gpt-oss-verify --resume {folder} -k {tries}")
         if analysis.run.settings.first_cases is not None:
             what = "all cases" if analysis.run.settings.suite == "tools" else "all cases and probes"
             yield Step(f"Verify {what}:", _whole_run(analysis.run))
     elif any(each and each.baseline_too_uncertain for each in compared):
-        command = "gpt-oss-verify export RUN --format baseline"
         yield Step(
-            "Compare with a baseline of more tries, from a provider that you trust:", command
+            "Compare with a baseline of more tries, from a provider that you trust:",
+            "gpt-oss-verify export RUN --format baseline",
         )
 
 
@@ -256,8 +260,10 @@ def _after_a_retest(analysis: Analysis, retest: RetestInfo) -> Iterator[Step]:
 def _worst(analysis: Analysis) -> str:
     failures = [failed for result in analysis.results for failed in result.failures]
     if analysis.verdict.too_slow:
-        asked = f"--concurrency {analysis.run.settings.concurrency}"
-        return f"Repeat it with less load than {asked}. {analysis.verdict.too_slow[0]}"
+        return (
+            f"Repeat it with less load than --concurrency {analysis.run.settings.concurrency}. "
+            f"{analysis.verdict.too_slow[0]}"
+        )
     if analysis.run.settings.findings_only:
         return "See whether the recording is enough for a PASS: import it with --verdict."
     if not failures:

@@ -1,6 +1,7 @@
 """A history as tables and sentences, and on a terminal."""
 
 import textwrap
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from rich.console import Console
@@ -25,10 +26,12 @@ def print_history(history: History, console: Console) -> None:
     for line in history.lines:
         console.print()
         console.print(Text(visible(title(line)), style="bold"))
-        print_table(table(line, intervals=console.width >= _WIDE), console, repeated=1)
-        for point in line.points:
+        shown = table(line, intervals=console.width >= _WIDE)
+        print_table(shown, console, repeated=1)
+        for row, point in zip(shown.rows, line.points, strict=True):
             for remark in remarks(point):
-                console.print(Text(f"┄ {moment(point.started_at)}: {remark}", "yellow"))
+                name = f"{row.label} {visible(point.run)}".rstrip()
+                console.print(Text(f"┄ {name}: {remark}", "yellow"))
         for name, values in series(line).items():
             if len({value.value for value in values if value is not None}) > 1:
                 bars, ends = sparkline(values)
@@ -51,15 +54,24 @@ def title(line: ProviderHistory) -> str:
 
 
 def table(line: ProviderHistory, *, intervals: bool = True) -> Table:
-    """Return one row per run, with heads that are as narrow as their columns allow."""
+    """Return one row per run, with heads that are as narrow as their columns allow.
+
+    Runs of one minute have their seconds.
+    """
     every = series(line)
+    minutes = Counter(moment(point.started_at) for point in line.points)
     names = ["verdict", *every, "failed checks", "tokens", "request, s", "version"]
     rows = tuple(
         Row(
-            moment(point.started_at),
+            moment(point.started_at, seconds=minutes[moment(point.started_at)] > 1),
             (
                 _verdict(point),
-                *(Cell(_rate(values[index], intervals)) for values in every.values()),
+                *(
+                    Cell(estimate(rate) if intervals else percent(rate.value))
+                    if (rate := values[index])
+                    else Cell(NOTHING)
+                    for values in every.values()
+                ),
                 Cell(NOTHING if point.failed_checks is None else str(point.failed_checks)),
                 Cell(f"{point.tokens:,}"),
                 Cell(NOTHING if point.latency is None else f"{point.latency:.2f}"),
@@ -86,7 +98,8 @@ def _verdict(point: HistoryPoint) -> Cell:
 def remarks(point: HistoryPoint) -> Iterator[str]:
     """Yield why there is no run or no end, and the gap and changes since the previous run."""
     if point.retest is not None:
-        yield f"a retest of {visible(point.retest)}, not another run of the suite"
+        what = f"reproduces {point.reproduced} of" if point.reproduced else "a retest of"
+        yield f"{what} {visible(point.retest)}, not another run of the suite"
     if why := point.unanswered or point.stopped:
         yield visible(why)
     if point.gap_days is not None:
@@ -123,9 +136,3 @@ def sparkline(values: Sequence[Estimate | None]) -> tuple[str, str]:
         for value in values
     )
     return "".join(bars), f"{percent(low)} to {percent(high)}%"
-
-
-def _rate(value: Estimate | None, intervals: bool) -> str:
-    if value is None:
-        return NOTHING
-    return estimate(value) if intervals else percent(value.value)

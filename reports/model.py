@@ -230,6 +230,7 @@ class Report:
     sections: tuple[Section, ...]
     summary: ResultSummary  # what can be published about the run, with the command that repeats it
     facts: tuple[tuple[str, str], ...]  # settings, data, versions and times, by name
+    server: str  # options that name the server in a command, if the run does not have its address
     texts: Mapping[tuple[str, str], str]
     """The prompt or question of samples by task and sample; may be empty."""
 

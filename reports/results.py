@@ -374,6 +374,7 @@ def retest_section(analysis: Analysis, retest: RetestInfo) -> Section:
 
 
 def _retested(finding: RetestedFinding) -> Row:
-    status = finding.status if finding.decisive else f"{finding.status} (warning)"
+    warns = not finding.decisive and finding.status != "new"
+    status = f"{finding.status} (warning)" if warns else finding.status
     now = Cell(status, _TONES[finding.status])
     return Row(finding.rule, (Cell(finding.before or NOTHING), Cell(finding.now or NOTHING), now))

@@ -104,9 +104,9 @@ def address(provider: ProviderInfo) -> str:
     return visible(provider.base_url)
 
 
-def moment(at: str) -> str:
-    """Return a time to the minute: `2026-11-20 14:13`."""
-    return at[:16].replace("T", " ")
+def moment(at: str, *, seconds: bool = False) -> str:
+    """Return a time to the minute or second: `2026-11-20 14:13`."""
+    return at[: 19 if seconds else 16].replace("T", " ")
 
 
 def setting(value: object) -> str:

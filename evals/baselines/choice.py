@@ -20,7 +20,7 @@ from harness.compare.read_logs import KINDS, is_log, read_logs
 from harness.errors import ConfigurationError
 from harness.records.conditions import known_model
 from harness.statistics.copies import copies_sentence
-from harness.text import first_few
+from harness.text import first_few, suggestion
 
 RANGE = "range"  # name of the default baseline: the healthy range of the independent reproductions
 
@@ -38,8 +38,10 @@ def choose_baseline(name: str | None) -> Baseline:
     path = Path(name)
     if path.suffix or path.exists():
         return MeasuredRun(read_baseline(path), name)
-    known = ", ".join([RANGE, *published.sources])
-    raise ConfigurationError(f"There is no baseline {name!r}: name one of {known}, or a file.")
+    raise ConfigurationError(
+        f"There is no baseline {name!r}: name one of {', '.join([RANGE, *published.sources])}, "
+        "or a file."
+    )
 
 
 def baseline_column(name: str) -> Column:
@@ -56,18 +58,14 @@ def baseline_column(name: str) -> Column:
     if name == RANGE or name in published.sources:
         entry = ComparedEntry(label=name, kind="published", provider=name, model="")
         return Column(entry, published=dict(_published(name)))
-    known = ", ".join([RANGE, *published.sources])
+    kinds = f"a run folder, {KINDS}, a baseline file or a published baseline"
+    if not path.exists():
+        hint = suggestion(name, [RANGE, *published.sources], f"name {kinds}.")
+        raise ConfigurationError(f"There is no {name}; {hint}")
     raise ConfigurationError(
-        f"{name} is not a run folder, {KINDS}, a baseline file or a published baseline ({known}), "
-        f"but {_seen(path)}; recorded traffic is judged with `gpt-oss-verify import`."
-    )
-
-
-def _seen(path: Path) -> str:
-    if not path.is_dir():
-        return "no file"
-    return (
-        f"a folder with {first_few(sorted(each.name for each in path.iterdir()), 4) or 'nothing'}"
+        f"{name} is not {kinds}, but a folder with "
+        f"{first_few(sorted(each.name for each in path.iterdir()), 4) or 'nothing'}; "
+        "recorded traffic is judged with `gpt-oss-verify import`."
     )
 
 

@@ -420,10 +420,10 @@ def _changes(
 def _check_changes(
     now: Column, before: Column, at: int, rows: Sequence[ComparedRow]
 ) -> Iterator[CheckChange]:
-    """Yield the checks that only one of two columns fails and both judge.
+    """Yield the checks that only one of two columns fails, more often than the other, which judges.
 
     Their shares are those of the same parts of the condition, so that 6 of 6 in one API is not
-    compared with 0 of 12 in both.
+    compared with 0 of 12 in both. The same share in too few tries to fail is no change.
     """
     both = [(here, before.checks[id_]) for id_, here in now.checks.items() if id_ in before.checks]
     differing = {row.name for row in rows if (d := row.differences[at]) and d.seen != "none"}
@@ -431,7 +431,7 @@ def _check_changes(
         statuses = {here.status, there.status}
         if "failed" in statuses and len(statuses) == 2 and statuses <= JUDGED:
             parts = separation([here, there])
-            yield CheckChange(
+            change = CheckChange(
                 id=here.check.id,
                 before=there.status,
                 after=here.status,
@@ -439,6 +439,8 @@ def _check_changes(
                 there=there.shares_by(parts),
                 beyond_chance=here.check.id in differing,
             )
+            if change.rarer:
+                yield change
 
 
 def _changed_cases(match: Match) -> tuple[ChangedCase, ...]:

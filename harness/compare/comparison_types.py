@@ -136,6 +136,16 @@ class CheckChange(Record):
     beyond_chance: bool
 
     @property
+    def rarer(self) -> bool:
+        """Whether the one that does not fail has a lower share where the other has failures."""
+        shares = (self.here, self.there) if self.before == "failed" else (self.there, self.here)
+        parts = [part for part, (failures, _) in shares[1].items() if failures]
+        failures, tries, others, every = (
+            sum(each.get(part, (0, 0))[at] for part in parts) for each in shares for at in (0, 1)
+        )
+        return not tries or failures * every < others * tries
+
+    @property
     def untested(self) -> tuple[str, ...]:
         """The APIs or modes in which the reference fails, and which the run did not test."""
         failing = (part for part, (failures, _) in self.there.items() if part and failures)

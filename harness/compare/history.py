@@ -58,6 +58,7 @@ class HistoryPoint(Record):
     unanswered: str | None = None
     stopped: str | None = None
     retest: str | None = Field(default=None, description="the run of which it is a retest")
+    reproduced: str | None = Field(default=None, description="its only finding that was sent again")
     findings_only: bool = Field(default=False, description="recorded traffic without a verdict")
 
 
@@ -125,9 +126,24 @@ def history(
     shown = {Path(place).name for place, _ in analyses}
     for note in silent:
         if note.run not in shown:
-            points[note.provider] = [*points.get(note.provider, ()), _without_answer(note)]
-    lines = (ProviderHistory(provider=name, points=_dated(points[name])) for name in sorted(points))
-    return History(folder=folder, lines=tuple(lines), unread=tuple(unread))
+            nothing = HistoryPoint(
+                run="",
+                place="",
+                started_at=note.at,
+                model="",
+                decision=None,
+                complete=False,
+                tool_version="",
+                unanswered=note.why,
+            )
+            points[note.provider] = [*points.get(note.provider, ()), nothing]
+    return History(
+        folder=folder,
+        lines=tuple(
+            ProviderHistory(provider=name, points=_dated(points[name])) for name in sorted(points)
+        ),
+        unread=tuple(unread),
+    )
 
 
 def _dated(points: Sequence[HistoryPoint]) -> tuple[HistoryPoint, ...]:
@@ -147,11 +163,6 @@ def gaps(times: Sequence[str]) -> list[float | None]:
         return [None] * len(times)
     limit = max(UNUSUAL * statistics.median(pauses), _DAY)
     return [None, *(pause / _DAY if pause > limit else None for pause in pauses)]
-
-
-def _without_answer(note: Unanswered) -> HistoryPoint:
-    nothing = {"run": "", "place": "", "model": "", "tool_version": "", "decision": None}
-    return HistoryPoint(started_at=note.at, complete=False, unanswered=note.why, **nothing)
 
 
 def _of_log(logs: Sequence[EvalLog]) -> HistoryPoint:
@@ -180,8 +191,7 @@ def _changed(infos: Sequence[RunInfo]) -> tuple[SettingChange, ...]:
     *earlier, info = infos
     tasks = {task.name for task in info.tasks}
     for other in reversed(earlier):
-        retested = info.retest or other.retest
-        if not retested and not tasks.isdisjoint(task.name for task in other.tasks):
+        if not (info.retest or other.retest or tasks.isdisjoint(task.name for task in other.tasks)):
             return changes(settings_of(info), settings_of(other), moving=True)
     return ()
 
@@ -190,7 +200,6 @@ def _point(place: str, analysis: Analysis, changed: tuple[SettingChange, ...]) -
     info, worst = analysis.run, worst_figures(analysis)
     tasks = {task.name: task for task in info.tasks}
     times = [e.latency.last if e.is_eval else e.latency.total for e in analysis.results]
-    failed = sum(result.status == "failed" for result in analysis.checks)
     return HistoryPoint(
         run=analysis.run_id,
         place=place,
@@ -202,7 +211,9 @@ def _point(place: str, analysis: Analysis, changed: tuple[SettingChange, ...]) -
         k=worst.k,
         pass_at=worst.pass_at,
         pass_hat=worst.pass_hat,
-        failed_checks=failed if analysis.checks else None,
+        failed_checks=sum(result.status == "failed" for result in analysis.checks)
+        if analysis.checks
+        else None,
         tokens=sum(result.tokens.input + result.tokens.output for result in analysis.results),
         latency=max((time.p50 for time in times if time), default=None),
         scores={
@@ -213,5 +224,6 @@ def _point(place: str, analysis: Analysis, changed: tuple[SettingChange, ...]) -
         changed=changed,
         stopped=None if analysis.complete else info.stopped,
         retest=info.retest and info.retest.name,
+        reproduced=info.retest.rules[0].rule if info.retest and info.retest.alone else None,
         findings_only=info.settings.findings_only,
     )

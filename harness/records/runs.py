@@ -155,6 +155,12 @@ class RetestInfo(Record):
         default=False,
         description="whether too few tool calls succeeded; null if the findings are the reason",
     )
+    others: tuple[str, ...] = Field(
+        default=(), description="rules with findings in the run that are not tested again"
+    )
+    alone: bool = Field(
+        default=False, description="whether one finding is reproduced, which alone decides"
+    )
 
     @property
     def name(self) -> str:

@@ -93,13 +93,15 @@ def planned_retest(
     Raises ConfigurationError if the run has nothing that can be retested, and RunLogError.
     """
     info, analysis = read_run_info(folder), read_analysis(folder)
-    known = (r for r in analysis.checks if r.check.id in RULES and only in (None, r.check.id))
-    findings = [result for result in known if result.status in _FOUND]
-    calls = _calls_failed(analysis) if only is None else False
+    found = [r for r in analysis.checks if r.check.id in RULES and r.status in _FOUND]
+    findings = [result for result in found if only in (None, result.check.id)]
+    calls = _calls_failed(analysis) if only is None else None
     tested = dict(_tested(findings, read_scores(folder), info))
     findings.sort(key=lambda result: result.status)  # errors first
     rules = [
-        tested[result.check.id].about if result.check.id in tested else _of_probe(result)
+        tested[result.check.id].about
+        if result.check.id in tested
+        else _retested(result, *result.affected, likely_rate(*result.affected))
         for result in findings
         if result.check.id in tested or result.check.kind == "probe"
     ]
@@ -110,16 +112,19 @@ def planned_retest(
         concurrency=now if now != info.settings.concurrency else None,
         rules=tuple(_with_stand_ins(rules, cases, analysis, tries or MOST_TRIES)),
         calls=calls,
+        others=tuple({result.check.id for result in found} - {rule.rule for rule in rules}),
+        alone=only is not None,
     )
-    _require(folder, info, bool(retest.rules or calls))
+    require(folder, info, any_rules=bool(retest.rules or calls))
     chosen = _Selection(alone=only is not None or now < info.settings.concurrency)
     _select(chosen, retest, tested, analysis, tries)
     changed = _with_selection(folder, info, chosen, retest)
     tasks = restored_tasks(folder, changed)
-    sent = {"budget": budget.recorded_limits, "concurrency": provider.concurrency}
-    planned = new_info(info.provider, tasks, changed.settings.model_copy(update=sent), command)
-    planned = planned.model_copy(update={"retest": retest})
-    return Plan(provider, tuple(tasks), planned, budget)
+    settings = changed.settings.model_copy(
+        update={"budget": budget.recorded_limits, "concurrency": now}
+    )
+    planned = new_info(info.provider, tasks, settings, command)
+    return Plan(provider, tuple(tasks), planned.model_copy(update={"retest": retest}), budget)
 
 
 def not_passed(folder: Path) -> tuple[Suite | None, tuple[str, ...]]:
@@ -171,7 +176,7 @@ def _probes_of(probes: Iterable[Probe], group: str, request: str) -> list[Probe]
     return sorted(users, key=lambda probe: len(probe.uses))
 
 
-def _require(folder: Path, info: RunInfo, any_rules: bool) -> None:
+def require(folder: Path, info: RunInfo, *, any_rules: bool = True) -> None:
     """Refuse a run that cannot be retested. Raises ConfigurationError."""
     if info.retest is not None:
         raise ConfigurationError(
@@ -219,12 +224,6 @@ def _calls_failed(analysis: Analysis) -> bool | None:
         return False
     failed = sum(every - passed for result in results for passed, every in result.cases.values())
     return None if 2 * sum(result.invalid for result in results) >= failed else True
-
-
-def _of_probe(result: RuleResult) -> RetestedRule:
-    """Return the finding of a probe, whose trials under the APIs with failures count."""
-    failures, tries = result.affected
-    return _retested(result, failures, tries, likely_rate(failures, tries))
 
 
 def _retested(result: RuleResult, failures: int, tries: int, rate: float) -> RetestedRule:
@@ -406,16 +405,13 @@ def _with_selection(folder: Path, info: RunInfo, chosen: _Selection, retest: Ret
             ids = set(chosen.cases) | {case.id for case in spread if not chosen.alone}
         cases = tuple(case.id for case in suite.cases if case.id in ids)
         used = [c for c in calling.conditions if retest.calls or c.api in (chosen.apis or APIS)]
-        tasks.append(
-            calling.model_copy(
-                update={"tries": tries, "conditions": tuple(used or calling.conditions)}
-            )
-        )
+        changed = {"tries": tries, "conditions": tuple(used or calling.conditions)}
+        tasks += [calling.model_copy(update=changed)] if cases else []
     groups = {PROBES[name].group.name for name in chosen.probes}
     for task in info.of_kind("probes"):
         if task.name in groups:
-            repetitions = dict(chosen.repetitions.get(task.name, {}))
-            tasks.append(task.model_copy(update={"repetitions": repetitions}))
+            own = {"repetitions": dict(chosen.repetitions.get(task.name, {}))}
+            tasks.append(task.model_copy(update=own))
     settings = info.settings.model_copy(
         update={
             "only": (*((CASES,) if cases else ()), *chosen.probes),

@@ -12,7 +12,7 @@ from harness.errors import RunLogError
 from harness.records.analysis import Analysis
 from harness.records.record import Record
 from harness.records.scores import Score
-from harness.run.run_log import ROLLOUTS_FILE, RUN_FILE, opened, replacing
+from harness.run.run_log import ROLLOUTS_FILE, RUN_FILE, opened, read_run_info, replacing
 
 CASES_FILE = "cases.jsonl"
 TOOLS_FILE = "tools.json"
@@ -148,7 +148,10 @@ def _made_by_recheck(path: Path) -> Iterator[Path]:
     try:
         yield path
     except FileNotFoundError:
-        raise RunLogError(f"{path.parent} has no {path.name}; create it with: {again}") from None
+        problem = f"has no {path.name}; create it with"
+        if read_run_info(path.parent).finished_at is None:
+            problem = "is not finished; if it was stopped, judge what it has with"
+        raise RunLogError(f"{path.parent} {problem}: {again}") from None
     except OSError as error:
         raise RunLogError(f"{path} cannot be read: {error.strerror}.") from None
     except ValidationError:

@@ -65,8 +65,12 @@ def read_run_info(folder: Path) -> RunInfo:
                 "the version of the tool that wrote it"
             )
         return RunInfo.model_validate_json(content)
-    except FileNotFoundError:
-        raise RunLogError(f"{folder} is not a run folder: it has no {RUN_FILE}") from None
+    except (FileNotFoundError, NotADirectoryError):
+        raise RunLogError(
+            f"{folder} is not a run folder: it has no {RUN_FILE}"
+            if folder.exists()
+            else f"There is no folder {folder}."
+        ) from None
     except OSError as error:
         raise RunLogError(f"{path} cannot be read: {error.strerror}.") from None
     except orjson.JSONDecodeError as error:

@@ -17,6 +17,7 @@ from harness.records.analysis import (
 from harness.records.figures import Decision
 from harness.records.runs import RetestedRule, RetestInfo, RunInfo
 from harness.rules.catalogue import RULES
+from harness.rules.check import AccountRule
 from harness.statistics.recurrence import excludes, remains
 from harness.text import first_few
 from harness.verdict.gate import SHOWN_RULES, UNFINISHED, decide_rates
@@ -34,9 +35,14 @@ def findings(
     `verdict` is that of a complete run with these results. Raises ConfigurationError.
     """
     results = {result.check.id: result for result in rules}
-    decisive = {rule.rule for rule in retest.decisive}
+    found = {result.check.id for result in rules if result.status in _FOUND}
+    before = {*retest.others, *(rule.rule for rule in retest.rules)}
+    new = [results[name] for name in results if name in found - before]
+    gone = [rule for rule in retest.rules if rule.rule not in found]
+    named = {rule.rule: other for rule in gone for other in new if _shows(rule, other)}
     by_rule = {
-        rule.rule: _finding(rule, results, decisive=rule.rule in decisive) for rule in retest.rules
+        rule.rule: _finding(rule, results, named.get(rule.rule), decisive=rule in retest.decisive)
+        for rule in retest.rules
     }
     for rule in retest.rules:
         yield _with_stand_in(rule, by_rule)
@@ -45,14 +51,30 @@ def findings(
         yield _calls(rates.decision if rates else None, calling)
     elif retest.calls is False and rates and rates.decision == "fail":
         yield RetestedFinding(rule=CALLS, status="new", now=_passed(calling))
-    before = {rule.rule for rule in retest.rules}
-    for result in rules:
-        if result.status == "failed" and result.check.id not in before:
-            yield RetestedFinding(rule=result.check.id, status="new", now=_share(result))
+    for result in new:
+        if result.status == "failed" and result not in named.values():
+            rule_id, now = result.check.id, _share(result)
+            yield RetestedFinding(rule=rule_id, status="new", now=now, decisive=not retest.alone)
+
+
+def _shows(rule: RetestedRule, other: RuleResult) -> bool:
+    """Return whether another rule finds as much as a finding showed, under its conditions.
+
+    Which other replies there are decides which rule of a component, or of the account, names it.
+    """
+    rules = [RULES[rule.rule], RULES[other.check.id]]
+    alike = rules[0].component == rules[1].component
+    failures, judged = _counts(other, rule.conditions)
+    named = alike or all(isinstance(each, AccountRule) for each in rules)
+    return named and failures > 0 and not excludes(rule.half, failures, judged)
 
 
 def _finding(
-    rule: RetestedRule, results: Mapping[str, RuleResult], *, decisive: bool
+    rule: RetestedRule,
+    results: Mapping[str, RuleResult],
+    named: RuleResult | None,
+    *,
+    decisive: bool,
 ) -> RetestedFinding:
     result = results.get(rule.rule)
     failures, judged = _counts(result, rule.conditions)
@@ -65,18 +87,23 @@ def _finding(
     )
     if (other := _found_instead(result, results)) is not None:
         return made.model_copy(update={"status": "still there", "now": f"see {other}"})
+    if named is not None:
+        now = "{} of {} as {}".format(*_counts(named, rule.conditions), named.check.id)
+        return made.model_copy(update={"status": "still there", "now": now})
     if result is None or not result.applicable:
-        reason = result and result.reason
-        return made.model_copy(update={"status": "not verifiable", "now": "", "reason": reason})
+        return made.model_copy(
+            update={"status": "not verifiable", "now": "", "reason": result and result.reason}
+        )
     tolerated = RULES[rule.rule].tolerated
     if result.status in _FOUND or (tolerated and remains(failures, judged, tolerated)):
         now = made.now if failures else _share(result)  # perhaps under other conditions
         return made.model_copy(update={"status": "still there", "now": now})
     if not excludes(rule.half, failures, judged):
         more = rule.enough if judged < rule.enough else 2 * judged
-        made = made.model_copy(update={"enough": more})
         reason = f"{more:,} tries would tell whether it is fixed or only rarer than before."
-        return made.model_copy(update={"status": "not verifiable", "reason": reason})
+        return made.model_copy(
+            update={"status": "not verifiable", "enough": more, "reason": reason}
+        )
     return made
 
 
@@ -87,8 +114,12 @@ def _with_stand_in(rule: RetestedRule, by_rule: Mapping[str, RetestedFinding]) -
         return own
     if by_rule[rule.stand_in].status != "fixed" or not own.now.startswith("0 of"):
         return own
-    reason = f"It is of the component or cause of {rule.stand_in}, which is fixed."
-    return own.model_copy(update={"status": "fixed", "reason": reason})
+    return own.model_copy(
+        update={
+            "status": "fixed",
+            "reason": f"It is of the component or cause of {rule.stand_in}, which is fixed.",
+        }
+    )
 
 
 def _found_instead(result: RuleResult | None, results: Mapping[str, RuleResult]) -> str | None:
@@ -110,13 +141,14 @@ def _counts(result: RuleResult | None, conditions: Sequence[str]) -> tuple[int, 
 
 
 def _calls(decision: Decision | None, calling: Sequence[TaskResult]) -> RetestedFinding:
-    made = RetestedFinding(rule=CALLS, status="fixed", before="too low", now=_passed(calling))
-    if decision == "fail":
-        return made.model_copy(update={"status": "still there"})
-    if decision != "pass":
-        reason = "More tries are needed to tell the success rate."
-        return made.model_copy(update={"status": "not verifiable", "reason": reason})
-    return made
+    statuses: Mapping[Decision | None, RetestStatus] = {"fail": "still there", "pass": "fixed"}
+    return RetestedFinding(
+        rule=CALLS,
+        status=statuses.get(decision, "not verifiable"),
+        before="too low",
+        now=_passed(calling),
+        reason=None if decision in statuses else "More tries are needed to tell the success rate.",
+    )
 
 
 def _share(result: RuleResult) -> str:
@@ -142,7 +174,7 @@ def decide(
     """
     decisive = [finding for finding in retested if finding.decisive]
     failed = [*_named(decisive, "still there", retest), *_named(decisive, "new", retest)]
-    if not failed and verdict.decision == "fail":
+    if not failed and verdict.decision == "fail" and not retest.alone:
         failed = list(verdict.reasons)
     unclear = [] if complete else [info.stopped or UNFINISHED]
     unclear += _named(decisive, "not verifiable", retest)
@@ -151,9 +183,9 @@ def decide(
     decision: Decision = "fail" if failed else "inconclusive" if unclear else "pass"
     reasons = [*failed, *unclear]
     if not reasons:
-        every = "The finding" if len(decisive) == 1 else f"All {len(decisive)} findings"
-        are = "is" if len(decisive) == 1 else "are"
-        reasons = [f"{every} of {retest.name} {are} fixed.", ONLY_A_RETEST]
+        fixed = f"All {len(decisive)} findings of {retest.name} are fixed."
+        one = f"The finding of {retest.name} is fixed."
+        reasons = [one if len(decisive) == 1 else fixed, ONLY_A_RETEST]
     return verdict.model_copy(
         update={"decision": decision, "reasons": tuple(reasons), "enough_tries": None}
     )

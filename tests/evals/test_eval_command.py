@@ -325,10 +325,10 @@ def test_a_usage_error_is_one_sentence(arguments, message, capsys):
     ("arguments", "message"),
     [
         (["eval"], "Select a provider with --provider"),
-        (["eval", "--resume", "none"], "is not a run folder"),
+        (["eval", "--resume", "none"], "There is no folder none."),
         (["eval", "--resume", "none", "--dry-run"], "leave out --dry-run"),
-        (["grade", "none"], "is not a run folder"),
-        (["export", "none", "--format", "baseline"], "is not a run folder"),
+        (["grade", "none"], "There is no folder none."),
+        (["export", "none", "--format", "baseline"], "There is no folder none."),
     ],
 )
 def test_commands_without_a_run_or_provider_name_what_is_missing(arguments, message, capsys):

@@ -108,7 +108,7 @@ def test_pytest_selects_them_as_any_others(recorded: pytest.Pytester) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--gpt-oss-run=gone"], "*gone is not a run folder*"),
+        (["--gpt-oss-run=gone"], "*There is no folder *gone.*"),
         (["--gpt-oss-provider=mime"], "*mime*"),
         (["--gpt-oss-run=gone", "--gpt-oss-model=m"], "*needs no other option*"),
         (["--gpt-oss-suite=all"], "*invalid choice*"),

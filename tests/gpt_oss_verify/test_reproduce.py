@@ -421,7 +421,7 @@ def test_a_finding_of_a_whole_run_is_reproduced_by_a_small_run(
         if fails and "Denver" in json.dumps(request.body):
             await status(500, "the parser failed")(request, writer)
         else:
-            await provider_of()(request, writer)
+            await provider_of(polluted_name)(request, writer)
 
     with in_background(MockProvider(always=unstable, models=[MODEL])) as running:
         run(["--base-url", running.base_url, "--model", MODEL, "--suite", "tools", "-n", "6"])
@@ -429,8 +429,15 @@ def test_a_finding_of_a_whole_run_is_reproduced_by_a_small_run(
         assert run(["reproduce", folder, "request.failed.always"]) == 1
         assert 0 < len(running.posts) - posts < posts / 2
         fails = False
+        capsys.readouterr()
         assert run(["reproduce", folder, "request.failed.always"]) == 4
-    assert "compares the replies of a run" in capsys.readouterr().err
+    out, err = capsys.readouterr()
+    assert "compares the replies of a run" in err
+    assert "The finding of" in out  # alone: what the run had too is neither new nor a reason
+    assert "calls.name.polluted" in out
+    assert "new" not in out.lower().split()
+    assert run(["history"]) == 0
+    assert "reproduces request.failed.always of" in " ".join(capsys.readouterr().out.split())
 
 
 def test_a_finding_that_needs_many_requests_says_so(

@@ -109,6 +109,36 @@ def test_a_finding_that_remains_is_counted_under_its_conditions() -> None:
     assert (found.status, found.before, found.now) == ("still there", "4 of 4", "3 of 4")
 
 
+@pytest.mark.parametrize(
+    ("other", "counts", "others", "now"),
+    [
+        ("usage.output.lost", {"chat · streaming": (12, 12)}, (), "12 of 12 as usage.output.lost"),
+        ("usage.output.miscounted", {"chat · streaming": (12, 12)}, (), "12 of 12 as "),
+        ("usage.output.lost", {"chat · streaming": (12, 12)}, ("usage.output.lost",), "0 of 12"),
+        ("usage.output.lost", {"chat · streaming": (1, 12)}, (), "0 of 12"),
+        ("usage.output.lost", {"responses · streaming": (12, 12)}, (), "0 of 12"),
+        ("stop.kept", {"chat · streaming": (12, 12)}, (), "0 of 12"),
+    ],
+)
+def test_a_finding_with_another_name_in_the_same_replies_is_not_fixed(
+    other: str, counts: dict[str, tuple[int, int]], others: tuple[str, ...], now: str
+) -> None:
+    own = failed_rule("usage.output.unexplained", "passed").model_copy(
+        update={"counts": {"chat · streaming": (0, 12)}, "applicable": 12, "failures": 0}
+    )
+    named = failed_rule(other, "failed").model_copy(update={"counts": counts})
+    before = RetestedRule(
+        rule="usage.output.unexplained", severity="error", failures=8, tries=8,
+        conditions=("chat · streaming",), half=0.47, enough=11,
+    )  # fmt: skip
+    retest = RetestInfo(run="a", rules=(before,), others=others)
+    found, *new = findings(retest, [own, named], (), analysis().verdict)
+    assert now in found.now
+    same = "as" in found.now.split()
+    assert found.status == ("still there" if same else "fixed")
+    assert [each.rule for each in new] == ([] if same or others else [other])
+
+
 def test_half_of_a_fix_fails(mock: MockProvider, before: Path) -> None:
     made = iter(range(10_000))
     mock.always = provider_of(lambda case: (polluted_name if next(made) % 2 else correct)(case))
@@ -281,7 +311,7 @@ def test_only_failed_refuses_what_it_cannot_select(
     for wrong, sentence in (
         (["--only-failed", before.name, "--only", "cot"], "itself; leave out --only.\n"),
         (["--only-failed", before.name, "-n", "3"], "itself; leave out -n.\n"),
-        (["--only-failed", "missing"], "missing is not a run folder"),
+        (["--only-failed", "missing"], "There is no folder missing."),
         (["--only-failed", str(evals)], "has neither tool-call cases nor probes"),
         (["--only-failed", before.name, "--resume", before.name], "leave out --only-failed."),
     ):

@@ -119,8 +119,9 @@ def test_ten_columns_fit_the_terminal(tmp_path, capsys, monkeypatch):
         (["compare"], "Name at least two runs"),
         (["compare", "runs/a-1"], "Name at least two runs"),
         (["compare", "runs/a-1", "runs/a-1"], "runs/a-1 is given twice"),
-        (["compare", "runs/a-1", "nowhere"], "nowhere is not a run folder"),
+        (["compare", "runs/a-1", "nowhere"], "There is no nowhere; name a run folder"),
         (["compare", "runs/a-1", "runs"], "runs is not a run folder"),
+        (["compare", "runs/a-1", "rnage"], "There is no rnage; did you mean 'range'?"),
         (["compare", "card", "range"], "Only published baselines are given"),
         (["compare", "runs/a-1", "runs/b-1", "-k", "3"], "add --provider"),
         (["compare", "-p", "nobody", "-p", "reference"], "There is no provider 'nobody'"),
@@ -130,7 +131,7 @@ def test_ten_columns_fit_the_terminal(tmp_path, capsys, monkeypatch):
         ),
         (["history", "nowhere"], "There is no folder nowhere"),
         (["history", "-p", "nobody"], "There is no run of nobody in runs"),
-        (["export", "nowhere", "--format", "csv"], "nowhere is not a run folder"),
+        (["export", "nowhere", "--format", "csv"], "There is no folder nowhere."),
         (["export", "runs/a-1", "--format", "csv", "--out", "a.csv"], "a.csv names a file"),
         *(
             ([command, str(LOG)], f"export {LOG} --format base")
@@ -307,6 +308,17 @@ def test_wrong_options_of_a_night_are_refused(options, tmp_path, capsys):
     judged_run(tmp_path / "runs" / "mine-1", provider="mine", day=1)
     assert run(["history", *options]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_history_tells_runs_of_one_minute_apart_and_names_an_unfinished_one(tmp_path, capsys):
+    for number, day in enumerate((0, 1e-4, 1)):
+        judged_run(tmp_path / "runs" / f"a-{number}", day=day, finished=day < 1)
+    (tmp_path / "runs" / "a-2" / "analysis.json").unlink()
+    assert run(["history"]) == 0
+    text = printed(capsys)
+    rows = [word for word in text.split() if word.count(":") == 2]
+    assert len({*rows}) == 2
+    assert "runs/a-2 is not finished" in text
 
 
 def test_history_is_a_table_and_json(runs, capsys):

@@ -437,6 +437,16 @@ def test_tool_calling_and_a_baseline_have_nothing_in_common(made):
     assert note.index("aime25") < note.index("tool_calling")
 
 
+def test_a_check_with_the_same_share_in_too_few_tries_to_fail_is_no_change():
+    few = judging("few", chat=(2, 2), responses=(0, 200))
+    passed = few.checks["tools.loop"].model_copy(update={"status": "passed"})
+    few = replace(few, checks={"tools.loop": passed})
+    assert not columns(BAD, few).changes[0].fixed
+    assert not columns(few, BAD).changes[0].broken
+    assert columns(BAD, GOOD).changes[0].fixed
+    assert columns(GOOD, BAD).changes[0].broken
+
+
 # --- The previous run
 
 

@@ -229,6 +229,8 @@ def test_invalid_run_folders_are_rejected(tmp_path: Path) -> None:
     with pytest.raises(RunLogError, match="is not a run folder"):
         read_run_info(tmp_path)
     (tmp_path / RUN_FILE).write_text("{}", encoding="utf-8")
+    with pytest.raises(RunLogError, match="is not a run folder"):
+        read_run_info(tmp_path / RUN_FILE)
     with pytest.raises(RunLogError, match="the field tool_version is missing"):
         read_run_info(tmp_path)
     (tmp_path / RUN_FILE).write_text("{", encoding="utf-8")

@@ -524,11 +524,23 @@ def test_a_finding_of_recorded_traffic_is_reproduced_at_its_address_or_at_a_name
         assert run(["import", str(path), "-p", name, "--out", name]) == 0
         (folder,) = (tmp_path / name).iterdir()
         again = ["reproduce", str(folder), "harmony.markers", "--times", "1"]
-        capsys.readouterr()
+        printed = " ".join(capsys.readouterr().out.split())
+        options = "" if url else " --base-url URL --model NAME"
+        assert f"reproduce {name}/{folder.name} harmony.markers{options} " in f"{printed} "
         assert run(again) == (3 if url else 2)
         said = capsys.readouterr().err
         assert (closed if url else "do not have the address of the server; name it") in said
         assert run([*again, "--base-url", closed, "--model", "gpt-oss-20b"]) == 3
+        assert "gpt-oss-verify retest" not in capsys.readouterr().err
+        assert run(["retest", str(folder)]) == 2
+        assert "is recorded traffic" in capsys.readouterr().err
+    entry = {"base_url": closed, "model": "gpt-oss-20b"}
+    Path("providers.yaml").write_text(json.dumps({"providers": {"nowhere": entry}}), "utf-8")
+    assert run(["recheck", str(folder)]) == 0
+    assert "harmony.markers --provider nowhere" in " ".join(capsys.readouterr().out.split())
+    again = 'harmony.markers <span class="unbroken">--provider</span> nowhere'
+    assert (folder / "report.html").read_text("utf-8").count(again) == 1
+    assert run(["reproduce", str(folder), "harmony.markers", "--provider", "nowhere"]) == 3
 
 
 def test_a_recording_without_enough_judged_replies_is_inconclusive(
