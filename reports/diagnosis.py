@@ -193,10 +193,7 @@ def next_steps(report: Report, folder: str) -> Iterator[Step]:
                 f"gpt-oss-verify retest {folder}",
             )
     elif decision in ("pass", None) and analysis.evals:
-        yield Step(
-            "Create a baseline for other runs:",
-            f"gpt-oss-verify export {folder} --format baseline",
-        )
+        yield _after_evals(analysis, folder)
     elif decision == "pass":
         yield _after_a_pass(analysis)
     elif decision == "inconclusive":
@@ -225,6 +222,14 @@ def _after_no_decision(analysis: Analysis, folder: str) -> Iterator[Step]:
             "Compare with a baseline of more tries, from a provider that you trust:",
             "gpt-oss-verify export RUN --format baseline",
         )
+
+
+def _after_evals(analysis: Analysis, folder: str) -> Step:
+    """Return the step after scores: a run that lacks grades is no baseline."""
+    if any(result.rubric and result.rubric.grader_errors for result in analysis.evals):
+        return Step("Ask again for the missing grades:", f"gpt-oss-verify grade {folder}")
+    command = f"gpt-oss-verify export {folder} --format baseline"
+    return Step("Create a baseline for other runs:", command)
 
 
 def _after_a_pass(analysis: Analysis) -> Step:

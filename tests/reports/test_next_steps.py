@@ -8,6 +8,7 @@ from reporting import (
     failed_rule,
     finding,
     passing_scores,
+    rubric,
     rule,
     score,
     tool_calling,
@@ -36,6 +37,13 @@ def lines(found):
 
 
 AFTER_A_FIX = "After a fix, test whether its findings are gone: gpt-oss-verify retest 'runs/a b'"
+
+
+@pytest.mark.parametrize(("errors", "step"), [(0, "export"), (1, "grade")])
+def test_missing_grades_are_asked_for_before_the_run_is_a_baseline(errors, step):
+    graded = rubric().model_copy(update={"grader_errors": errors})
+    found = eval_result(passing_scores(), None, rubric=graded)
+    assert f"gpt-oss-verify {step} " in lines(analysis([found], decision=None))[0]
 
 
 def test_a_failed_rule_is_reproduced_and_retested():
