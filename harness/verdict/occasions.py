@@ -282,13 +282,12 @@ def _separations(units: Sequence[_Unit], tried: Sequence[_Property]) -> Iterator
 def _frequency(units: Sequence[_Unit]) -> Iterator[Occasion]:
     """Yield in which share of replies, whether now and then, and whether load matters.
 
-    The share is that of the APIs and modes with the finding, though few replies prove no condition.
+    What all replies of some APIs and modes have is no share, though few prove no condition.
     """
     places = {unit.some & _PLACES for unit in units if unit.hit}
-    hits = [unit.hit for unit in units if unit.some & _PLACES in places]
-    share = sum(hits) / max(1, len(hits))
-    if 0 < share < _ALWAYS:
-        yield Occasion(kind="share", share=share)
+    inside = [unit.hit for unit in units if unit.some & _PLACES in places]
+    if sum(inside) < _ALWAYS * len(inside):
+        yield Occasion(kind="share", share=sum(inside) / len(units))
     if _is_intermittent(units):
         yield INTERMITTENT
     # The requests that have the finding are right in all tries that were sent alone.
