@@ -36,8 +36,8 @@ def of_copies(replies: Sequence[Row], copies: Sequence[bool | None], counting: C
     The server changed one whose count is that of the wanted text by many tokens; several that are
     changed alike, if their counts show it, if they have the placeholder of a filter, or if no reply
     that the change would affect is intact and it is likely that the model wrote the copy (see
-    `_fewest`); and those of the API or mode that has all that are changed. What a count shows to be
-    the model's own outweighs as many.
+    `_fewest`); and those of the API or mode that has all that are changed in one place. What a
+    count shows to be the model's own outweighs as many.
     """
     every: dict[tuple[str, str], list[Row]] = defaultdict(list)
     peers: dict[Api, list[Row]] = defaultdict(list)
@@ -62,8 +62,9 @@ def of_copies(replies: Sequence[Row], copies: Sequence[bool | None], counting: C
     by_change: dict[Hashable, list[Claim]] = defaultdict(list)
     for claim in (claim for claim in claims if claim.alike):
         by_change[claim.alike].append(claim)
-    simple = {claim.row.key: claim.entry for found in by_change.values() for claim in found}
-    yield from associated(every.values(), simple)
+    for place in dict.fromkeys(claim.entry.place for claim in claims if claim.alike):
+        simple = {e.row.key: e.entry for e in claims if e.alike and e.entry.place == place}
+        yield from associated(every.values(), simple)
     for found in by_change.values():
         kinds = {(one.entry.what, one.entry.detail, one.row.api) for one in found}
         intact = (_affects(what, kind, one) for what, kind, api in kinds for one in peers[api])

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from harness.records.scores import Score
 from harness.rules.rule import VoidIf
 
-_FEWEST_VARYING = 2
+_FEWEST_VARYING, _FEWEST_APART = 2, 3
 
 
 def _counts_vary(examined: Iterable[Score]) -> bool:
@@ -14,8 +14,10 @@ def _counts_vary(examined: Iterable[Score]) -> bool:
 
     Plain requests add only a user's text to what most requests have. If only requests with more
     vary, such as those with tools, the server renders the rest intermittently: the counts are
-    reliable, and show it.
+    reliable, and show it, unless there are two templates: then they differ by one number.
     """
+    if _are_of_two_templates(examined):
+        return True
     scores = [score for score in examined if score.traits.first_input and score.traits.beside_user]
     samples: dict[str, set[tuple[str, str]]] = defaultdict(set)
     counts: dict[tuple[str, str, str, str], set[int | None]] = defaultdict(set)
@@ -27,6 +29,16 @@ def _counts_vary(examined: Iterable[Score]) -> bool:
     plain = max(samples, key=lambda rest: len(samples[rest]), default="")
     varying = (rest == plain and len(inputs) > 1 for (rest, *_), inputs in counts.items())
     return sum(varying) >= _FEWEST_VARYING
+
+
+def _are_of_two_templates(examined: Iterable[Score]) -> bool:
+    """Whether equal requests of several samples differ, and all by the same number of tokens."""
+    counts: dict[tuple[str, str, str], set[int]] = defaultdict(set)
+    for score in examined:
+        if score.traits.first_input:
+            counts[score.task, score.sample, score.condition.name].add(score.traits.first_input)
+    apart = [max(inputs) - min(inputs) for inputs in counts.values() if len(inputs) > 1]
+    return len(apart) >= _FEWEST_APART and len(set(apart)) == 1
 
 
 _PATHS = ("$.usage", "$.usage.input_tokens")

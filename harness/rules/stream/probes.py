@@ -8,6 +8,7 @@ from harness.api.items import Reply
 from harness.api.parsed_rollout import ParsedExchange
 from harness.records.conditions import MODES
 from harness.rules.evidence.offers import offered
+from harness.rules.evidence.prompt_counts import UNRELIABLE_PROMPT_TOKENS
 from harness.rules.missing import NotVerifiableError
 from harness.rules.probe import ProbeGroup, ProbeResponses, Trials, account_judge
 from harness.rules.rule import CHAT, GUIDE, Problem
@@ -163,6 +164,7 @@ def _are_miscounted(judged: Sequence[tuple[Problem | None, bool]]) -> bool:
     component="prompt",
     fix="Build the prompt of a stream and of a complete reply with the same code.",
     witness=True,
+    relations=UNRELIABLE_PROMPT_TOKENS,
 )
 def _prompt_tokens(responses: ProbeResponses) -> Trials:
     """Streaming and non-streaming requests have the same prompt.

@@ -87,7 +87,7 @@ def _cached(examined: Sequence[Score]) -> Iterator[Difference]:
     "usage.input.differs",
     lambda score: score.traits.first_input is not None,
     severity="warning",
-    component="shared",
+    component="replicas",
     witness=True,
     relations=[VoidIf("usage.input.cached", "$.usage", "prompt_tokens_cached")],
 )

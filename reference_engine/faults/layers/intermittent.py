@@ -23,6 +23,7 @@ _MOST_CACHED, _KEPT_WORDS = 1000, 5
 _LAST: dict[str, Json] = {}
 _CACHE: OrderedDict[bytes, bytes] = OrderedDict()
 _TIMES: Counter[bytes] = Counter()
+_OF_PROMPT = ("prompt_tokens", "input_tokens", "total_tokens")
 _KEYED = ("model", "messages", "input", "instructions", "tools")
 
 hooks.PARSED.faults(sometimes_empty=dropped("answer"))
@@ -179,6 +180,11 @@ def answers_declined_in_their_place(choice: Json, _: ClientRequest) -> None:
         message |= {"content": _DECLINES[len(said) % len(_DECLINES)], "reasoning": None}
 
 
+hooks.USAGE.faults(
+    replica_with_another_template=lambda usage, _: usage.update(
+        {name: usage[name] + 7 for name in usage if name in _OF_PROMPT}
+    )
+)
 hooks.RESPONSE.faults(
     ids_sometimes_shared=lambda response, _: response.update(
         {"id": f"resp_{0:032}"} if "id" in response else {}
