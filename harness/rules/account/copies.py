@@ -3,8 +3,9 @@
 import json
 import re
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from math import inf
+from typing import Any
 
 from harness.api.json_text import parsed_object, strings
 from harness.api.ledger import call_header, more_tokens
@@ -27,7 +28,7 @@ from harness.rules.account.entry import ALIKE, SEVERAL, Entry, Judged, Place, Wh
 from harness.text import FILTERED
 
 _PLANNED = 4  # samples that a model plans to copy, and that a change of a server affects
-_SHORTEST_TEXT = 4  # characters of a text in arguments that a CoT plans
+_SHORTEST_TEXT = 4  # characters of a text or an integer in arguments that a CoT plans
 
 
 def of_copies(replies: Sequence[Row], copies: Sequence[bool | None], counting: Counting) -> Judged:
@@ -82,7 +83,9 @@ def _fewest(row: Row, entry: Entry, counting: Counting) -> float:
     """
     planned = _plans_copy(row)
     if counting.fits(row):
-        return ALIKE if entry.what is What.RETYPED else _PLANNED if planned else inf
+        if entry.what is What.RETYPED or (entry.what is What.CONVERTED and planned):
+            return ALIKE  # no model rounds as a type does what it plans exactly
+        return _PLANNED if planned else inf
     lacking = (counting.off(row) or 0) > 0 and not counting.is_near(row)  # of more text
     return ALIKE if planned or lacking else inf
 
@@ -201,7 +204,11 @@ def _plans_copy(row: Row) -> bool:
     if wanted.name and name != wanted.name:
         return False
     planned, made = (
-        {text for text in (*value, *strings(value)) if len(text) >= _SHORTEST_TEXT}
+        {
+            text
+            for text in (*value, *strings(value), *_integers(value))
+            if len(text) >= _SHORTEST_TEXT
+        }
         for value in (wanted.arguments or {}, parsed_object(arguments) or {})
     )
     # The text that the reply has instead may be a part of the planned one.
@@ -211,6 +218,10 @@ def _plans_copy(row: Row) -> bool:
         if not times:
             return False
     return bool(planned - made) and not any(text in rest for text in made - planned)
+
+
+def _integers(arguments: Mapping[str, Any]) -> Iterator[str]:
+    return (str(value) for value in arguments.values() if type(value) is int)
 
 
 def _as_planned(text: str) -> str:
