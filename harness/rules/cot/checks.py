@@ -7,6 +7,7 @@ from harness.api.chat import REASONING_FIELDS
 from harness.api.fields import nested, objects
 from harness.api.ledger import has_lost_cot, has_tagged_cot
 from harness.api.parsed_rollout import ParsedExchange
+from harness.rules.account.counting import SURELY
 from harness.rules.check import Family
 from harness.rules.evidence.subjects import (
     Answer,
@@ -39,19 +40,21 @@ def _missing(answer: Answer) -> Iterator[Problem]:
     """A reply to the user contains the CoT, if its tokens include one.
 
     It is the field `reasoning` of a Chat message, and a reasoning item of a response. Clients must
-    send it back between tool calls; without it, gpt-oss forgets its plan.
+    send it back between tool calls; without it, gpt-oss forgets its plan. A reply that counts the
+    tokens of a CoT contradicts itself.
     """
-    exchange = answer.exchange
+    exchange, usage = answer.exchange, answer.reply.usage
     if not has_lost_cot(exchange):
         return
+    proven = usage is not None and (usage.reasoning_tokens or 0) > SURELY
     if exchange.api == "chat":
         message = "The reply contains no reasoning."
-        yield Problem(exchange, message, "reasoning: text", "no reasoning", _PATH)
+        yield Problem(exchange, message, "reasoning: text", "no reasoning", _PATH, proven=proven)
         return
     kinds = [str(item.get("type")) for item in answer.output]
     if "reasoning" not in kinds:
         message, got = "The response contains no reasoning item.", ", ".join(kinds) or "no items"
-        yield Problem(exchange, message, "a reasoning item", got, "$.output")
+        yield Problem(exchange, message, "a reasoning item", got, "$.output", proven=proven)
 
 
 @family.check(

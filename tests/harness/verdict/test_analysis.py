@@ -150,6 +150,9 @@ def test_a_check_with_few_enough_findings_passes_with_a_reason():
     assert "(3%" in rare.reason
     once = results(analysis_of([thoughtless] * 3, CHAT))["reasoning.missing"]
     assert once.status == "passed"  # a conversation counts once
+    counted = {"completion_tokens": 90, "completion_tokens_details": {"reasoning_tokens": 35}}
+    lost = rollout([json_response({**body, "usage": body["usage"] | counted})], sample=CASES[0].id)
+    assert results(analysis_of([lost, *some], CHAT))["reasoning.missing"].status == "failed"
     every = [asking(case, rollout([json_response(body)])) for case in CASES]
     assert results(analysis_of(every, CHAT))["reasoning.missing"].status == "failed"
 

@@ -505,7 +505,7 @@ def test_replies_of_other_requests_are_changed_texts_where_the_request_wants_one
 
 def test_a_warning_of_a_witness_names_a_cause_if_nothing_else_was_found():
     (cause,) = causes("usage.input.differs:0.1:w")
-    assert cause.component == "shared"
+    assert cause.component == "replicas"
     assert "by usage.input.differs" in cause.sentence
 
 
