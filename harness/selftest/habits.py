@@ -252,10 +252,6 @@ def _unfinished(written: Written, _: Random) -> Completion | None:
     return tuple(ended) or None
 
 
-def _unfinished_format(written: Written, random: Random) -> Completion | None:
-    return _unfinished(written, random) if written.request.wants_json else None
-
-
 def _wrong_tool(written: Written, random: Random) -> Completion | None:
     message = written.completion[-1]
     others = sorted(written.request.functions.keys() - {message.name})
@@ -299,10 +295,6 @@ _LANGUAGES = (
 
 def _shape(pattern: str) -> Change:
     return lambda text, _: pattern.format(text) if text else text
-
-
-def _reordered(value: dict[str, Any], _: Random) -> str:
-    return _dump(dict(reversed(value.items())))
 
 
 _SHAPES = {
@@ -392,7 +384,10 @@ _RAW = (
     ),
     ModelHabit("commentary before calls", _before("is_call", "Let me look that up for you.")),
     ModelHabit("empty reply", _unfinished, "20b, short prompts (omeryasirkucuk/amx PR 372)"),
-    ModelHabit("empty reply with a format", _unfinished_format),
+    ModelHabit(
+        "empty reply with a format",
+        lambda written, r: _unfinished(written, r) if written.request.wants_json else None,
+    ),
     ModelHabit("refusal", _instead("is_answer", _said(_SORRY))),
     ModelHabit("CoT 5 times longer", _texts("is_cot", _thoughts(5))),
     ModelHabit("CoT 20 times longer", _texts("is_cot", _thoughts(20))),
@@ -404,7 +399,10 @@ _RAW = (
     ),
     ModelHabit("JSON over several lines", _arguments(lambda value, _: _dump(value, indent=2))),
     ModelHabit("compact JSON", _arguments(_compact)),
-    ModelHabit("members in another order", _arguments(_reordered)),
+    ModelHabit(
+        "members in another order",
+        _arguments(lambda value, _: _dump(dict(reversed(value.items())))),
+    ),
     ModelHabit("escapes in arguments", _arguments(lambda value, _: json.dumps(value))),
     *(ModelHabit(name, _texts("is_answer", _shape(pattern))) for name, pattern in _SHAPES.items()),
     ModelHabit(

@@ -3,9 +3,8 @@
 import json
 import re
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from math import inf
-from typing import Any
 
 from harness.api.json_text import parsed_object, strings
 from harness.api.ledger import call_header, more_tokens
@@ -204,12 +203,9 @@ def _plans_copy(row: Row) -> bool:
     if wanted.name and name != wanted.name:
         return False
     planned, made = (
-        {
-            text
-            for text in (*value, *strings(value), *_integers(value))
-            if len(text) >= _SHORTEST_TEXT
-        }
+        {text for text in (*value, *strings(value), *integers) if len(text) >= _SHORTEST_TEXT}
         for value in (wanted.arguments or {}, parsed_object(arguments) or {})
+        for integers in [(str(each) for each in value.values() if type(each) is int)]
     )
     # The text that the reply has instead may be a part of the planned one.
     rest = row.reasoning
@@ -218,10 +214,6 @@ def _plans_copy(row: Row) -> bool:
         if not times:
             return False
     return bool(planned - made) and not any(text in rest for text in made - planned)
-
-
-def _integers(arguments: Mapping[str, Any]) -> Iterator[str]:
-    return (str(value) for value in arguments.values() if type(value) is int)
 
 
 def _as_planned(text: str) -> str:

@@ -226,7 +226,9 @@ def wrong_counts(replies: Sequence[Row], counting: Counting) -> Mapping[int, tup
     odd = [
         (at, row, ledger)
         for at, row, ledger in counted
-        if is_odd(row, offs[at]) and not _is_lost(row, ledger)
+        if is_odd(row, offs[at])
+        # What has neither an answer nor a call is for `reply.lost`, unless a limit ended it.
+        and (ledger.end != "model" or row.text.strip() or row.calls)
     ]
     wrong: dict[int, tuple[What, str]] = {}
     for what, formula in _FORMULAS.items():
@@ -250,11 +252,6 @@ def wrong_counts(replies: Sequence[Row], counting: Counting) -> Mapping[int, tup
         if offs[at] > 0:
             wrong.setdefault(at, (What.EXCESSIVE, ""))
     return wrong
-
-
-def _is_lost(row: Row, ledger: Ledger) -> bool:
-    """Whether a reply that the model ended has neither an answer nor a call (`reply.lost`)."""
-    return ledger.end == "model" and not (row.text.strip() or row.calls)
 
 
 def _is_proof(ledger: Ledger | None, off: int, what: What) -> bool:

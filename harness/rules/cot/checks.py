@@ -30,12 +30,14 @@ _UNWRITTEN_AT_LIMIT = NO_COT._replace(share=0.1)
 _PATH = "$.choices[0].message"
 
 
-def _thought(answer: Answer) -> bool:
-    """Whether a reply has a CoT or tokens that may be those of one: others cannot have lost it."""
-    return bool(answer.reply.reasoning) or has_lost_cot(answer.exchange)
-
-
-@family.check("reasoning.missing", opening, _thought, habit=MALFORMED_HEADERS, reads=("extras",))
+@family.check(
+    "reasoning.missing",
+    opening,
+    # Others cannot have lost a CoT.
+    lambda answer: answer.reply.reasoning or has_lost_cot(answer.exchange),
+    habit=MALFORMED_HEADERS,
+    reads=("extras",),
+)
 def _missing(answer: Answer) -> Iterator[Problem]:
     """A reply to the user contains the CoT, if its tokens include one.
 

@@ -8,7 +8,7 @@ not evidence. Chat requests send CoT back in the field in which the provider ret
 """
 
 from collections.abc import Iterable, Sequence
-from functools import cache
+from functools import cache, partial
 
 from harness.api.fields import objects
 from harness.api.items import Message, Reasoning, Reply, ToolCall, ToolResult
@@ -223,7 +223,7 @@ def _code_word_replies(
     return replies
 
 
-def _used(responses: ProbeResponses, names: tuple[str, ...]) -> Trials:
+def _used(names: tuple[str, ...], responses: ProbeResponses) -> Trials:
     replies = _code_word_replies(responses, names)
     evident = [
         (name, exchange, reply)
@@ -251,36 +251,29 @@ def _added_tokens(name: str) -> frozenset[int]:
     return differences(prompts[name], prompts[_OWN])
 
 
-@GROUP.probe(
-    "cot.used",
-    (*_KEPT, *_TOLD, _OWN),
-    habit=_FORGOTTEN,
-    component="history",
-    witness=True,
-    behaviour=True,
-)
-def _used_after_call(responses: ProbeResponses) -> Trials:
-    """After a tool result, the model sees the CoT that led to the tool call.
-
-    Without it, the model forgets why it called the tool.
-    """
-    return _used(responses, _KEPT)
-
-
-@GROUP.probe(
-    "cot.used.across_calls",
-    (*_ACROSS, *_TOLD, _OWN),
-    habit=_FORGOTTEN,
-    component="history",
-    witness=True,
-    behaviour=True,
-)
-def _used_across_calls(responses: ProbeResponses) -> Trials:
-    """The model sees all CoT since the last final answer, not only the latest.
-
-    The prompt must keep CoT back to the last final answer.
-    """
-    return _used(responses, _ACROSS)
+for _id, _names, _text in (
+    (
+        "cot.used",
+        _KEPT,
+        "After a tool result, the model sees the CoT that led to the tool call. Without it, the "
+        "model forgets why it called the tool.",
+    ),
+    (
+        "cot.used.across_calls",
+        _ACROSS,
+        "The model sees all CoT since the last final answer, not only the latest. The prompt must "
+        "keep CoT back to the last final answer.",
+    ),
+):
+    GROUP.probe(
+        _id,
+        (*_names, *_TOLD, _OWN),
+        habit=_FORGOTTEN,
+        component="history",
+        witness=True,
+        behaviour=True,
+        text=_text,
+    )(partial(_used, _names))
 
 
 @GROUP.probe("cot.dropped", (*_STALE, *_TOLD), component="history", witness=True)

@@ -4,9 +4,10 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from harness.records.scores import Score
+from harness.rules.account.entry import ALIKE
 from harness.rules.rule import VoidIf
 
-_FEWEST_VARYING, _FEWEST_APART = 2, 3
+_FEWEST_VARYING = 2
 
 
 def _counts_vary(examined: Iterable[Score]) -> bool:
@@ -38,7 +39,7 @@ def _are_of_two_templates(examined: Iterable[Score]) -> bool:
         if score.traits.first_input:
             counts[score.task, score.sample, score.condition.name].add(score.traits.first_input)
     apart = [max(inputs) - min(inputs) for inputs in counts.values() if len(inputs) > 1]
-    return len(apart) >= _FEWEST_APART and len(set(apart)) == 1
+    return len(apart) >= ALIKE and len(set(apart)) == 1
 
 
 _PATHS = ("$.usage", "$.usage.input_tokens")

@@ -120,7 +120,12 @@ def _answer(
         "calls": calls,
         "twice": tuple(place for place, said in pieces.items() if _is_twice(said)),
         "restated": tuple(place for place, said in pieces.items() if _is_restated(said)),
-        "again": reply.text in _earlier_answers(exchange),
+        "again": bool(reply.text)
+        and any(
+            reply.text in strings(turn.get("content"))
+            for turn in objects(DIALECTS[exchange.api].turns(request.body))
+            if turn.get("role") == "assistant"
+        ),
         "several": [item.get("type") for item in objects(reply.raw.get("output"))].count("message")
         > 1,
         "ledger": any_ledger(exchange) if counted else None,
@@ -159,13 +164,6 @@ def _request(exchange: ParsedExchange) -> str:
     tools = sorted((name, tool.parameters) for name, tool in request.functions.items())
     chosen = sorted(strings(body.get("tool_choice") or "auto"))
     return _digest([said, tools, request.effort, chosen])
-
-
-def _earlier_answers(exchange: ParsedExchange) -> Iterator[str]:
-    """Yield the texts of the assistant's earlier turns that are not empty."""
-    for turn in objects(DIALECTS[exchange.api].turns(exchange.request.body)):
-        if turn.get("role") == "assistant":
-            yield from filter(None, strings(turn.get("content")))
 
 
 def _digest(value: object) -> str:

@@ -96,7 +96,11 @@ family.account_rule(
 @family.check(
     "reply.lost",
     answers,
-    lambda answer: _has_counted_cot(answer) or _returns_nothing(answer) or _is_counted(answer),
+    lambda answer: (
+        _has_counted_cot(answer)
+        or _returns_nothing(answer)
+        or (answer.reply.output_tokens and not _is_empty(answer.reply))
+    ),
     source=HARMONY,
     habit=MALFORMED_HEADERS,
     counts=True,
@@ -213,11 +217,6 @@ def _lost_tokens(answer: Answer) -> int:
     if exchange.truncated:
         explained = max(explained, _MOST_OF_HEADERS)
     return counted.difference if counted.difference > explained else 0
-
-
-def _is_counted(answer: Answer) -> bool:
-    """Whether a reply has an answer or a call, and a count: without them, it would be judged."""
-    return bool(answer.reply.output_tokens) and not _is_empty(answer.reply)
 
 
 def _has_counted_cot(answer: Answer) -> bool:

@@ -11,7 +11,7 @@ from harness.api.ledger import FRAMING
 from harness.records.conditions import Api
 from harness.records.scores import Score
 from harness.rules.account.differences import LONG_TEXT
-from harness.rules.account.entry import SEVERAL
+from harness.rules.account.entry import ALIKE, SEVERAL
 from harness.rules.check import Difference, Family, evidence
 from harness.rules.evidence.traits import CODE_WORD
 from harness.rules.habits import Habit
@@ -29,7 +29,6 @@ _FEWEST_TIMES = 3  # at which the replies of an API say that they were made, if 
 _FEWEST_ATTEMPTS, _FEWEST_TWINS = 4, 2
 """Attempts at a sample that show what is usual for it, and attempts at another that make a call."""
 _PRIVATE = 4  # characters of a value by which requests differ
-_FEWEST_AGAIN = 3  # different answers that are given again
 _FEWEST_NAMED = 2  # words of the other request in an answer that is its own
 
 
@@ -178,7 +177,7 @@ def _determined(examined: Sequence[Score]) -> Iterator[tuple[str, Difference]]:
 def _given_again(examined: Sequence[Score]) -> Iterator[tuple[str, Difference]]:
     """Yield the replies with the answer of an earlier turn, and the finding; a model gives few."""
     found = [(row.record, row.text) for score in examined for row in score.replies if row.again]
-    if len({text for _, text in found}) >= _FEWEST_AGAIN:
+    if len({text for _, text in found}) >= ALIKE:
         for record, text in found:
             message = "The answer to an earlier turn of the conversation is given again."
             yield record, (message, evidence(record, "$", "an answer to the last turn", text), True)

@@ -84,11 +84,6 @@ def _conforms(exchange: ParsedExchange, reply: Reply) -> bool:
     return isinstance(value, dict) and (schema is None or misfit(value, schema) is None)
 
 
-def _is_broken(text: str) -> bool:
-    """Whether a text has a part of an object, so that the format had its effect on what is left."""
-    return parsed_object(text.strip()) is None and not {"{", "}"}.isdisjoint(text)
-
-
 def _also(usual: str, name: str, where: str, responses: ProbeResponses) -> Trials:
     """Judge a format where servers lose its effect; the `usual` request shows that it has one."""
     served = served_replies(responses, [usual], _FORMAT)
@@ -97,7 +92,9 @@ def _also(usual: str, name: str, where: str, responses: ProbeResponses) -> Trial
         (exchange, choice)
         for exchange, reply in served_replies(responses, [name], f"{_FORMAT} {where}")
         for choice in reply.others or (reply,)
-        if choice.text and not (choice.calls or _is_broken(choice.text))
+        if choice.text and not choice.calls
+        # A part of an object shows that the format had its effect on what is left.
+        if parsed_object(choice.text.strip()) is not None or {"{", "}"}.isdisjoint(choice.text)
     ]
     if any(_conforms(*answer) for answer in made):
         yield None
