@@ -243,7 +243,10 @@ def wrong_counts(replies: Sequence[Row], counting: Counting) -> Mapping[int, tup
             if many or _is_proof(replies[at].ledger, offs[at], what):
                 wrong.setdefault(at, (what, ""))
     same, times = Counter(offs[at] for at, *_ in odd).most_common(1)[0] if odd else (0, 0)
-    equal = [at for at, *_ in odd if offs[at] == same > 0]
+    # A reply without a CoT that has tokens for one lacks it.
+    equal = [
+        at for at, row, _ in odd if offs[at] == same > 0 and (row.reasoning or same < COT_HEADER)
+    ]
     texts = {(replies[at].reasoning, replies[at].text) for at in equal}
     many = are_many([replies[at] for at in equal], replies) or same > SURELY
     if times >= _EXPLAINED * len(odd) and len(texts) >= _FEWEST_COUNTS and many:
