@@ -2,12 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 from evals.answer_eval import AnswerEval, Item, Order
-from evals.datasets import DataRow, Loaded, rows_sha256
+from evals.datasets import DataRow, rows_sha256
 from evals.declaration import declared
-from harness.records.runs import DatasetInfo, PromptsInfo
+from harness.records.runs import DatasetInfo
 
 _SHOWN = 80  # characters of an answer
 
@@ -43,8 +42,13 @@ _INFO = DatasetInfo(
 )
 
 
-def _make(data: Loaded[Any], seed: int, prompts: PromptsInfo | None) -> AnswerEval:
-    return AnswerEval(data.info, {"greeting": _HI}, seed=seed, prompts=prompts)
-
-
-EVALS = tuple(replace(entry, built_in=_INFO) for entry in declared(__name__, DataRow, _make))
+EVALS = tuple(
+    replace(entry, built_in=_INFO)
+    for entry in declared(
+        __name__,
+        DataRow,
+        lambda data, seed, prompts: AnswerEval(
+            data.info, {"greeting": _HI}, seed=seed, prompts=prompts
+        ),
+    )
+)

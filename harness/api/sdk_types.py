@@ -285,18 +285,16 @@ def _of_meant_members(errors: Sequence[ErrorDetails]) -> Sequence[ErrorDetails]:
 def _without_worse_members(errors: Sequence[ErrorDetails]) -> Sequence[ErrorDetails]:
     """The errors without those of union members that lack `type` and fit worse than another."""
     missing = [error["loc"] for error in errors if error["type"] == "missing"]
-    untyped = [loc[:-1] for loc in missing if loc[-1] == "type" and _is_member(loc[:-1])]
+    # The location of a member of a union ends with the name of a class.
+    untyped = [
+        loc[:-1] for loc in missing if loc[1:] and loc[-1] == "type" and str(loc[-2])[:1].isupper()
+    ]
     counts = {member: sum(_below(error["loc"], [member]) for error in errors) for member in untyped}
     best: dict[_Location, _Location] = {}
     for member in sorted(counts, key=counts.__getitem__):
         best.setdefault(member[:-1], member)
     worse = counts.keys() - best.values()
     return [error for error in errors if not _below(error["loc"], worse)]
-
-
-def _is_member(loc: _Location) -> bool:
-    """Whether a location is that of a union member: its last step is the name of a class."""
-    return bool(loc) and str(loc[-1])[:1].isupper()
 
 
 def _below(loc: _Location, prefixes: Container[_Location]) -> bool:

@@ -35,11 +35,6 @@ class FailingRequest(NamedTuple):
     request: str
 
 
-def _failing(stored: Iterable[object]) -> list[object]:
-    """Read the requests of versions up to 0.5, which stored `chat NAME`."""
-    return [each.split(" ", 1) if isinstance(each, str) else each for each in stored]
-
-
 class FailedSample(Record):
     """A sample that did not always pass, with one failed attempt; evals have no `prompt`."""
 
@@ -161,9 +156,13 @@ class RuleResult(Record):
         description="failures and tries of the samples with a finding and several tries under one "
         "condition",
     )
-    failing: Annotated[tuple[FailingRequest, ...], BeforeValidator(_failing)] = Field(
-        default=(), description="of a probe: the APIs and requests with a finding"
-    )
+    failing: Annotated[
+        tuple[FailingRequest, ...],
+        # Versions up to 0.5 stored `chat NAME`.
+        BeforeValidator(
+            lambda stored: [e.split(" ", 1) if isinstance(e, str) else e for e in stored]
+        ),
+    ] = Field(default=(), description="of a probe: the APIs and requests with a finding")
     messages: Mapping[str, int] = Field(
         default={}, description="attempts by message of a finding; the most frequent messages"
     )

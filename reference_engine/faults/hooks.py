@@ -52,11 +52,10 @@ FORWARD = Hook[ForwardChange]("forward")
 """The forward pass of a model, wrapped before the first request. All requests share it."""
 
 
-def _each_row(change: Callable[[Row], Row]) -> ForwardChange:
-    return lambda _, run: lambda rows, length: run([change(row) for row in rows], length)
-
-
-ROW = Hook("forward", _each_row)
+ROW = Hook[Callable[[Row], Row]](
+    "forward",
+    lambda change: lambda _, run: lambda rows, length: run([change(row) for row in rows], length),
+)
 """The new tokens of one sequence in a forward pass, with its page tables. For changes without
 state."""
 
@@ -183,11 +182,10 @@ def _each_message(change: Callable[[Message], Iterable[Message]]) -> PromptChang
 MESSAGE = Hook("prompt", _each_message)  # each harmony message of the prompt
 
 
-def _each_header(change: TextChange) -> PromptChange:
-    return _each_message(lambda m: [replace(m, header=change(m.header))])
-
-
-HEADER = Hook("prompt", _each_header)  # the header of each harmony message of the prompt
+HEADER = Hook[TextChange](
+    "prompt",
+    lambda change: _each_message(lambda m: [replace(m, header=change(m.header))]),
+)  # the header of each harmony message of the prompt
 
 
 def message_text(role: str) -> Hook[TextChange]:
@@ -313,11 +311,10 @@ SSE_EVENT = Hook("stream", _each_sse_event)
 """Each event of a stream. For changes without state; others use `STREAM`."""
 
 
-def _each_kept_sse_event(keep: Callable[[SseEvent], bool]) -> StreamChange:
-    return _each_sse_event(lambda event: [event] if keep(event) else [])
-
-
-SSE_FILTER = Hook("stream", _each_kept_sse_event)  # whether each event of a stream is sent
+SSE_FILTER = Hook[Callable[[SseEvent], bool]](
+    "stream",
+    lambda keep: _each_sse_event(lambda event: [event] if keep(event) else []),
+)  # whether each event of a stream is sent
 
 
 def _all_sse_events(change: Callable[[list[SseEvent]], Iterable[SseEvent]]) -> StreamChange:

@@ -99,13 +99,13 @@ class CustomCall(RequestModel):
         return custom_call(self.custom.name, self.custom.input)
 
 
-def _kind(call: object) -> str:
-    return "custom" if isinstance(call, dict) and call.get("type") == "custom" else "function"
-
-
 ToolCall = Annotated[
     Annotated[FunctionCall, Tag("function")] | Annotated[CustomCall, Tag("custom")],
-    Discriminator(_kind),
+    Discriminator(
+        lambda call: (
+            "custom" if isinstance(call, dict) and call.get("type") == "custom" else "function"
+        )
+    ),
 ]
 
 

@@ -62,7 +62,10 @@ def _environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        finalize=_escaped,
+        # Text has unprintable characters and direction marks escaped.
+        finalize=lambda value: (
+            plain(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+        ),
     )
     filters = {"codes": codes, "trimmed": trimmed, "unbroken": unbroken, "elsewhere": elsewhere}
     environment.filters |= filters
@@ -83,11 +86,6 @@ def unbroken(text: str) -> Markup:
     parts = _UNBROKEN.split(plain(text))  # every second part is an option or the name
     made = (_SPAN.format(part) if at % 2 else escape(part) for at, part in enumerate(parts))
     return Markup("").join(made)
-
-
-def _escaped(value: object) -> object:
-    """Return text with unprintable characters and direction marks escaped."""
-    return plain(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _joined(names: Sequence[str]) -> Markup:

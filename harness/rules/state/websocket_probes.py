@@ -7,10 +7,9 @@ responses, also those with `store: false`, so that a turn sends only what is new
 does not offer it refuses the upgrade with 426 or another 4xx status: that is no failure.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import groupby
-from typing import Any
 
 from harness.api.fields import objects
 from harness.api.items import Message, Reply
@@ -61,10 +60,7 @@ def _say(word: str) -> tuple[Message]:
     return (Message("user", f"Say the word {word} and nothing else."),)
 
 
-def _input(word: str) -> Mapping[str, Any]:
-    return {"input": [{"type": "message", "role": "user", "content": _say(word)[0].text}]}
-
-
+_OTHER = {"type": "message", "role": "user", "content": _say(_WORDS[1])[0].text}
 _REQUESTS = (
     _message(_OPEN, _HI, temperature=0, tries=_TRIES),
     ProbeRequest(_PLAIN, _HI, temperature=0, tries=_TRIES, options={"store": False}),
@@ -102,7 +98,7 @@ _REQUESTS = (
         whole=False,
         valid=False,
     ),
-    _message("two", _say(_WORDS[0]), together=(_input(_WORDS[1]),), tries=_TRIES, valid=False),
+    _message("two", _say(_WORDS[0]), together=({"input": [_OTHER]},), tries=_TRIES, valid=False),
 )
 GROUP = ProbeGroup(
     "state.websocket",

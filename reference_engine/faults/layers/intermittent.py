@@ -81,13 +81,9 @@ def _stored(key: object, reply: Reply, fewest: int = 1) -> Reply:
     return Reply(reply.status, reply.headers, orjson.dumps(body))
 
 
-def _without_numbers(value: object) -> str:
-    return re.sub(r"\d+", "#", orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode().lower())
-
-
 hooks.REPLY.faults(
     cache_by_meaning=lambda reply, request: _stored(
-        ["meaning", request.api, _without_numbers(_beside_seed(request))], reply
+        ["meaning", request.api, re.sub(r"\d+", "#", str(_beside_seed(request)).lower())], reply
     ),
     cache_from_third_request=lambda reply, request: _stored(
         ["third", request.api, _beside_seed(request)], reply, fewest=2
