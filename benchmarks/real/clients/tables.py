@@ -40,7 +40,13 @@ _EVERYWHERE = {
     ),
     "a text that is not the answer": (
         *("answer.json", "reasoning.in_answer", "reasoning.in_answer.repeated"),
-        *("reasoning.is_answer", "reply.broken_off", "reply.declined", "reply.foreign"),
+        *(
+            "reasoning.is_answer",
+            "reply.broken_off",
+            "reply.declined",
+            "reply.empty",
+            "reply.foreign",
+        ),
         *("reply.stored", "text.added", "text.changed", "text.doubled"),
     ),
 }

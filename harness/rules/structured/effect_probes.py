@@ -9,7 +9,7 @@ from functools import partial
 
 from harness.api.items import Reply
 from harness.api.json_schema import misfit
-from harness.api.json_text import parsed_object, parsed_value, strings
+from harness.api.json_text import objects_in, parsed_object, parsed_value, strings
 from harness.api.parsed_rollout import ParsedExchange
 from harness.records.conditions import BOTH_APIS
 from harness.rules.evidence.prompt_counts import UNRELIABLE_PROMPT_TOKENS
@@ -94,7 +94,7 @@ def _also(usual: str, name: str, where: str, responses: ProbeResponses) -> Trial
         for choice in reply.others or (reply,)
         if choice.text and not choice.calls
         # A part of an object shows that the format had its effect on what is left.
-        if parsed_object(choice.text.strip()) is not None or {"{", "}"}.isdisjoint(choice.text)
+        if next(objects_in(choice.text), None) is not None or {"{", "}"}.isdisjoint(choice.text)
     ]
     if any(_conforms(*answer) for answer in made):
         yield None
