@@ -29,7 +29,7 @@ def _messages(answer: Answer) -> tuple[Message, ...] | None:
     messages = [Message("system", instructions)] if isinstance(instructions, str) else []
     for turn in DIALECTS[answer.exchange.api].turns(body):
         text = _text(turn.get("content")) if isinstance(turn, dict) else None
-        if text is None or turn["role"] not in _ROLES or turn.get("tool_calls"):
+        if text is None or turn.get("role") not in _ROLES or turn.get("tool_calls"):
             return None
         messages.append(Message(turn["role"], text))
     return tuple(messages)

@@ -48,3 +48,10 @@ def test_a_hidden_system_prompt_is_reported() -> None:
 )
 def test_what_the_client_sent_is_not_hidden(tokens: int, body: dict[str, Any]) -> None:
     assert found("chat", tokens, **body) == []
+
+
+def test_a_conversation_with_a_reasoning_item_has_more_than_texts() -> None:
+    thought = {"type": "reasoning", "id": "rs_1", "summary": []}
+    thought["content"] = [{"type": "reasoning_text", "text": "The longest one."}]
+    answer = {"role": "assistant", "content": "The Tagus."}
+    assert found("responses", 210, input=[*FIVE_WORDS, thought, answer, *FIVE_WORDS]) == []
