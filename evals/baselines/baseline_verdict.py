@@ -1,6 +1,7 @@
 """Decides pass, fail or inconclusive from scores and a baseline, with the reason in a sentence."""
 
 import math
+from statistics import fmean
 
 from evals.baselines.eval_scores import MAKE_ONE, Baseline, EvalScores, Reference
 from evals.baselines.published import published_scores
@@ -48,9 +49,9 @@ def judge_scores(
     if not scores.missing:
         return _judge(scores, baseline, margin, TAIL)
     planned = scores.planned * len(scores.scores)
-    made = [value for tries in scores.scores.values() for value in tries]
-    score = f", with a score of {percentage(sum(made) / len(made))}" if made else ""
-    fact = f"{len(made)} of {planned} planned attempts were made{score}"
+    made = [tries for tries in scores.scores.values() if tries]
+    score = f", with a score of {percentage(fmean(map(fmean, made)))}" if made else ""
+    fact = f"{sum(map(len, made))} of {planned} planned attempts were made{score}"
     best = _judge(scores.filled(1.0, scores.planned), baseline, margin, TAIL)
     if best.decision != "fail":
         return _undecided(scores, f"{fact}.")

@@ -222,8 +222,10 @@ def _calls_failed(analysis: Analysis) -> bool | None:
         decide_rates(results, thresholds, complete=analysis.complete).decision != "fail"
     ):
         return False
-    failed = sum(every - passed for result in results for passed, every in result.cases.values())
-    return None if 2 * sum(result.invalid for result in results) >= failed else True
+    tries = [counts for result in results for counts in result.cases.values()]
+    failed = sum(every - passed for passed, every in tries)
+    left = failed - sum(result.invalid for result in results)
+    return None if left <= (1 - thresholds.lower_rate) * sum(every for _, every in tries) else True
 
 
 def _retested(result: RuleResult, failures: int, tries: int, rate: float) -> RetestedRule:

@@ -251,10 +251,13 @@ def require_access(provider: Provider, path: str, answer: Response) -> None:
     too_long = waits_too_long(answer)
     if too_long or status in GATEWAY_STATUSES:
         wait = retry_after(answer.headers) or 0
-        asked = f"; it asks to wait {wait / 60:.0f} minutes" if too_long else f" in {TRIES} tries"
+        asked = (
+            f"; try again after the {wait / 60:.0f} minutes that it asks to wait"
+            if too_long
+            else f" in {TRIES} tries; try again when it is up"
+        )
         raise ProviderUnreachableError(
-            f"provider {name} answered {explained} at {provider.base_url}{path}{asked}; "
-            "try again when it is up"
+            f"provider {name} answered {explained} at {provider.base_url}{path}{asked}"
         )
 
 

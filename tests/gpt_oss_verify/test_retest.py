@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from background import in_background
-from healthy import SUITE, correct, polluted_name, provider_of
+from healthy import SUITE, correct, polluted_name, provider_of, without_call
 from mock_provider import MockProvider
 from replies import MODEL
 from reporting import analysis, failed_rule
@@ -17,7 +17,7 @@ from gpt_oss_verify.app import run
 from harness.records.runs import RetestedRule, RetestInfo
 from harness.run import run_folder
 from harness.transport.retry import RetryPolicy
-from harness.verdict.retested import findings
+from harness.verdict.retested import CALLS, findings
 
 POLLUTED = "calls.name.polluted"
 
@@ -143,6 +143,18 @@ def test_half_of_a_fix_fails(mock: MockProvider, before: Path) -> None:
     made = iter(range(10_000))
     mock.always = provider_of(lambda case: (polluted_name if next(made) % 2 else correct)(case))
     assert run(["retest", str(before)]) == 1
+
+
+def test_calls_that_fail_beside_a_finding_are_tried_again(mock: MockProvider) -> None:
+    """Every third reply has no call; without the names of the others, that remains."""
+    made = iter(range(10_000))
+    broken = (polluted_name, without_call, correct)
+    mock.always = provider_of(lambda case: broken[next(made) % 3](case))
+    before = failed_run(mock)
+    mock.always = provider_of(lambda case: (correct if next(made) % 3 else without_call)(case))
+    assert run(["retest", str(before)]) == 1
+    found = rows(retested(before))
+    assert (found[POLLUTED]["status"], found[CALLS]["status"]) == ("fixed", "still there")
 
 
 def test_the_concurrency_is_that_of_the_run_and_is_reached(mock: MockProvider) -> None:
