@@ -8,6 +8,7 @@ it differs by many tokens, of all odd replies if these are too many for the form
 import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
+from math import inf
 
 from harness.api.ledger import (
     ANSWER_HEADER,
@@ -328,5 +329,5 @@ def _edges(replies: Sequence[Row], counting: Counting) -> Judged:
                 for row in replies if added else ():
                     own = row.reasoning if place == "CoT" else row.text
                     if own[::order].startswith(shared) and counting.fits(row):
-                        added.append(Claim(row, added[0].entry, False, True, own, own=True))
+                        added.append(Claim(row, added[0].entry, False, True, own, inf, own=True))
                 yield from convicted(added)

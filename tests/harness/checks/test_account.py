@@ -406,6 +406,16 @@ def test_a_title_before_every_cot_is_no_convention(title: str) -> None:
     assert not any(entry.witness for entry in entries(own))
 
 
+def test_a_beginning_that_more_replies_have_with_their_own_count_is_the_models() -> None:
+    """A small model spells most of its answers with two tokens more, and a few with none more."""
+    usual = [
+        counted(reply(f"Result: {text} {at}."), lambda n: n + 2)
+        for at, text in enumerate(TEXTS * 3)
+    ]
+    few = [reply(f"Result: {text}.") for text in TEXTS[:3]]
+    assert {one.what for one in entries([*usual, *few])}.isdisjoint({What.EDGE})
+
+
 @pytest.mark.parametrize(("more", "lost"), [(0, True), (3, False)])
 def test_two_tokens_of_every_cot_are_no_convention(more: int, lost: bool) -> None:
     """If the reasoning tokens have two more than the CoT, with its header or without."""
