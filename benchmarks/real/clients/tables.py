@@ -30,31 +30,21 @@ INSTALLED = frozenset({"oai-py", "oai-py-stream"})
 WRITES_HISTORY = INSTALLED | {"oai-js", "oai-js-stream", "continue"}
 """SDKs and an adapter as programs use them that write the history themselves, without a CoT."""
 _EVERYWHERE = {
-    "a call that stands in the text or is lost": (
-        "calls.lost",
-        "calls.in_text",
-        "calls.arguments.cut",
-    ),
+    "a call that stands in the text or is lost": "calls.lost calls.in_text calls.arguments.cut",
     "a call with another name or value": (
-        *("calls.arguments.changed", "calls.arguments.retyped", "calls.name.polluted"),
+        "calls.arguments.changed calls.arguments.retyped calls.name.polluted"
     ),
     "a text that is not the answer": (
-        *("answer.json", "reasoning.in_answer", "reasoning.in_answer.repeated"),
-        *(
-            "reasoning.is_answer",
-            "reply.broken_off",
-            "reply.declined",
-            "reply.empty",
-            "reply.foreign",
-        ),
-        *("reply.stored", "text.added", "text.changed", "text.doubled"),
+        "answer.json reasoning.in_answer reasoning.in_answer.repeated reasoning.is_answer "
+        "reply.broken_off reply.declined reply.empty reply.foreign reply.stored text.added "
+        "text.changed text.doubled"
     ),
 }
 """By damage: the rules that find it, each alone, over any API and in any mode."""
 ALWAYS = [
     (damage, api, mode, rule, EVERY)
     for damage, found_by in _EVERYWHERE.items()
-    for rule in found_by
+    for rule in found_by.split()
     for api in BOTH_APIS
     for mode in MODES
 ] + [
