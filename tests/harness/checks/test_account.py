@@ -406,6 +406,12 @@ def test_a_title_before_every_cot_is_no_convention(title: str) -> None:
     assert not any(entry.witness for entry in entries(own))
 
 
+def test_replies_without_a_cot_that_have_its_tokens_are_not_miscounted() -> None:
+    made = [reply(f"{text} {at}.", "") for at, text in enumerate(TEXTS * 4)]
+    lost = [counted(one, lambda n: n + 20) for one in made[::2]]
+    assert What.OFF not in {one.what for one in entries([*lost, *made[1::2]])}
+
+
 def test_a_beginning_that_more_replies_have_with_their_own_count_is_the_models() -> None:
     """A small model spells most of its answers with two tokens more, and a few with none more."""
     usual = [
