@@ -84,7 +84,7 @@ lint: $(VENV)/.test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python benchmarks/reading.py
+	$(BIN)/python tools/reading.py
 
 format: $(VENV)/.test
 	$(BIN)/ruff check --fix .

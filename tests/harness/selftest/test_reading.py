@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.reading import compared
+from tools.reading import compared
 
 STORED = {"files": {"most": 10, "raised": []}}
 

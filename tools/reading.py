@@ -1,15 +1,18 @@
 """What costs a reader time, in counts that only fall.
 
-    python benchmarks/reading.py [--list COUNT] [--write [--because REASON]]
+    python tools/reading.py [--list COUNT] [--write [--because REASON]]
 
-Prints the statements of the product and of the tests (nodes of the syntax tree, which no formatter
-changes); the functions of the account that decide what is enough to accuse; named numbers of the
-rules and the verdict; private functions that are used once and have at most three statements; files
-of the product below a hundred lines; classes that share a name within a package; and tests that
-assert a sentence of four words or more.
-`--list` prints the places of one count, as `PATH:LINE name`.
-Exits with 1 if a count is above the one in `reading.json`. `--write` stores the counts that fell;
-one that rose is stored only with a reason, which the file keeps.
+Prints the nodes of the syntax trees of the product, of the tests, and of `benchmarks` and
+`tools`, without imports and docstrings: joining two statements saves hardly any. Then lambdas,
+comprehensions and conditional expressions, and lines of more than 90 columns; functions of the
+account that decide what is enough to accuse; named numbers of the rules and the verdict;
+private functions that are used once and have at most three statements; files of the product
+below a hundred lines; classes that share a name within a package; and tests that assert a
+sentence of four words or more. `--list` prints the places of one count, as `PATH:LINE name`.
+
+Exits with 1 if a count is above the one in `reading.json`. `--write` stores the counts that
+fell. One that rose is stored only with a reason in one line, which says what needs it and which
+the file keeps; the commit that raises it has the same line.
 """
 
 import argparse
@@ -24,8 +27,10 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 PRODUCT = ("gpt_oss_verify", "harness", "evals", "reports", "reference_engine", "harmony")
+BESIDE = ("benchmarks", "tools")
 STORED = Path(__file__).with_suffix(".json")
-_STATEMENTS, _LINES, _WORDS = 3, 100, 4
+_STATEMENTS, _LINES, _WORDS, _COLUMNS = 3, 100, 4, 90
+_DENSE = (ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp, ast.IfExp)
 _ENOUGH = frozenset({"SEVERAL", "ALIKE", "CHANCE", "fewest"})  # samples, and a probability
 Place = tuple[Path, int, str]  # a file, a line, and what is there
 Stored = Mapping[str, Any]  # the highest number of each count, and why it was raised
@@ -42,12 +47,39 @@ def _parsed(path: Path) -> ast.Module:
     return ast.parse(path.read_text("utf-8"))
 
 
-def statements(*folders: str) -> Iterator[Place]:
-    """Statements of any kind, in any depth."""
+def read_nodes(node: ast.AST) -> Iterator[ast.AST]:
+    """Yield the nodes that a reader has to follow: no imports, no docstrings."""
+    imports = isinstance(node, ast.Import | ast.ImportFrom)
+    value = node.value if isinstance(node, ast.Expr) else None
+    text = isinstance(value, ast.Constant) and isinstance(value.value, str)
+    if imports or text or isinstance(node, ast.expr_context):
+        return
+    yield node
+    for child in ast.iter_child_nodes(node):
+        yield from read_nodes(child)
+
+
+def nodes(*folders: str) -> Iterator[Place]:
+    """Every node that is read, in any depth."""
     for path, tree in _trees(*folders):
-        for node in ast.walk(tree):
-            if isinstance(node, ast.stmt):
+        for node in read_nodes(tree):
+            yield path, getattr(node, "lineno", 1), type(node).__name__
+
+
+def dense() -> Iterator[Place]:
+    """Expressions that hold a function, a loop or a branch."""
+    for path, tree in _trees(*PRODUCT, "tests", *BESIDE):
+        for node in read_nodes(tree):
+            if isinstance(node, _DENSE):
                 yield path, node.lineno, type(node).__name__
+
+
+def long_lines() -> Iterator[Place]:
+    """Lines that the formatter allows, and that are wider than a column of text."""
+    for path, _ in _trees(*PRODUCT, "tests", *BESIDE):
+        for number, line in enumerate((ROOT / path).read_text("utf-8").split("\n"), 1):
+            if len(line) > _COLUMNS:
+                yield path, number, f"{len(line)} columns"
 
 
 def enough() -> Iterator[Place]:
@@ -55,8 +87,11 @@ def enough() -> Iterator[Place]:
     for path, tree in _trees("harness/rules/account"):
         for function in ast.walk(tree):
             if isinstance(function, ast.FunctionDef):
-                compared = [each for each in ast.walk(function) if isinstance(each, ast.Compare)]
-                names = {e.id for one in compared for e in ast.walk(one) if isinstance(e, ast.Name)}
+                names = set[str]()
+                for comparison in ast.walk(function):
+                    if isinstance(comparison, ast.Compare):
+                        inside = ast.walk(comparison)
+                        names |= {each.id for each in inside if isinstance(each, ast.Name)}
                 if names & _ENOUGH:
                     yield path, function.lineno, function.name
 
@@ -88,7 +123,8 @@ def short_functions() -> Iterator[Place]:
                 continue
             private = node.name.startswith("_") and not node.name.startswith("__")
             body = node.body[1:] if ast.get_docstring(node) else node.body
-            statements = sum(isinstance(each, ast.stmt) for one in body for each in ast.walk(one))
+            inside = (each for statement in body for each in ast.walk(statement))
+            statements = sum(isinstance(each, ast.stmt) for each in inside)
             if private and used[node.name] == 1 and statements <= _STATEMENTS:
                 yield path, node.lineno, node.name
 
@@ -123,14 +159,18 @@ def namesakes() -> Iterator[Place]:
         seen = set[str]()
         for path, tree in _trees(package):
             for node in tree.body:
-                if isinstance(node, ast.ClassDef) and node.name in seen:
-                    yield path, node.lineno, node.name
-                seen |= {node.name} if isinstance(node, ast.ClassDef) else set()
+                if isinstance(node, ast.ClassDef):
+                    if node.name in seen:
+                        yield path, node.lineno, node.name
+                    seen.add(node.name)
 
 
 COUNTS: Mapping[str, tuple[str, Callable[[], Iterator[Place]]]] = {
-    "product": ("statements of the product", partial(statements, *PRODUCT)),
-    "tests": ("statements of the tests", partial(statements, "tests")),
+    "product": ("nodes of the product", partial(nodes, *PRODUCT)),
+    "tests": ("nodes of the tests", partial(nodes, "tests")),
+    "beside": ("nodes of benchmarks and tools", partial(nodes, *BESIDE)),
+    "dense": ("lambdas, comprehensions and conditional expressions", dense),
+    "long": ("lines of more than 90 columns", long_lines),
     "enough": ("functions of the account that decide what is enough", enough),
     "numbers": ("named numbers in rules and verdict", numbers),
     "functions": ("private functions used once with at most 3 statements", short_functions),
@@ -163,7 +203,7 @@ def compared(found: Mapping[str, int], stored: Stored, because: str | None) -> t
 
 def main() -> int:
     """Print the counts, or the places of one; compare or store them."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser = argparse.ArgumentParser(description="What costs a reader time.")
     parser.add_argument("--list", choices=COUNTS)
     parser.add_argument("--write", action="store_true", help="store the counts that fell")
     parser.add_argument("--because", help="why a count may rise; stored beside it")
