@@ -144,7 +144,7 @@ def sample_in_shards(plan: Plan, folder: Path, executor: RayExecutor, observer: 
     plan = started(plan, folder)
     count = max(1, min(executor.workers, plan.info.planned))
     observer.stage(f"sampling {count} shards")
-    observer.begin(plan.info.planned, 0)
+    observer.begin({task.name: task.planned for task in plan.info.tasks})
     try:
         _join_shards(plan, folder, executor, count, observer)
     except KeyboardInterrupt:

@@ -4,8 +4,8 @@ import json
 import math
 import threading
 import time
-from collections import Counter, deque
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 
 from rich.console import Console
@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from evals.grading.grades import grade_of
 from evals.grading.requests import GRADING
 from gpt_oss_verify.screen import stderr
+from gpt_oss_verify.time_left import TimeLeft
 from harness.api import DIALECTS
 from harness.api.items import UnreadableReplyError
 from harness.api.statuses import unanswered
@@ -35,8 +36,6 @@ _NO_GRADE = "without a grade"  # of a grader's replies; the item is asked again
 _BAR, _BESIDE = 20, 16  # columns of the bar, and of everything else before the text
 _BOUNDS = "--reply-timeout (also with --resume) or, in a new run, --max-tokens bounds it"
 _IN_SECONDS = 100  # an estimate below is shown in seconds
-_FEWEST_ATTEMPTS = 20  # attempts that an estimate of the time left rests on
-_PACE = 100  # the last attempts, whose pace it follows: the first ones are often shorter
 
 
 class Counts:
@@ -72,16 +71,15 @@ class LineDisplay(Observer):
     def __init__(self, console: Console, info: RunInfo) -> None:
         """Print to `console`; `info` is the `run.json` of the run."""
         self._console = console
+        self._lock = threading.RLock()  # `tick` reads, in its thread, what the event loop changes
         self._counts = Counts(info)
         self._grades: Counter[str] = Counter()
         self._stage = ("", 0.0)
         self._under_way: dict[str, tuple[str, float, Arrival]] = {}
         self._planned = 0
         self._done = 0
-        self._began = 0.0  # when the attempts began
-        self._ends = deque[float](maxlen=_PACE)  # when the last ones ended
+        self._left = TimeLeft({}, 0.0)
         self._took = (0.0, 0)  # seconds of all ended attempts, and their number
-        self._longest = 0.0  # seconds of the longest of them
         self._refused: Counter[str] = Counter()  # tries that were repeated, by status or failure
         self._again = -math.inf  # when the next of them is sent
         budget = info.settings.budget
@@ -97,7 +95,8 @@ class LineDisplay(Observer):
 
         def ticks() -> None:
             while not ended.wait(_TICK):
-                self.tick()
+                with suppress(Exception):  # a run does not depend on its display
+                    self.tick()
 
         thread = threading.Thread(target=ticks, daemon=True)
         thread.start()
@@ -114,13 +113,16 @@ class LineDisplay(Observer):
         self._stage = (text, time.monotonic())
         self.tell(f"{text} …")
 
-    def begin(self, planned: int, finished: int, what: str = "attempts") -> None:
+    def begin(self, left: Mapping[str, int], finished: int = 0, what: str = "attempts") -> None:
         """Print the number of planned attempts."""
         self._end_stage()
-        self._planned, self._done = planned, finished
-        self._began = time.monotonic()
-        self._ends.clear()
-        self._stage = ("", 0.0)
+        self._planned = planned = finished + sum(left.values())
+        self._done, self._stage = finished, ("", 0.0)
+        with self._lock:
+            self._left = TimeLeft(left, time.monotonic())
+        self._announce(planned, finished, what)
+
+    def _announce(self, planned: int, finished: int, what: str) -> None:
         already = f", {finished} of which are done" if finished else ""
         verb = "sampling" if what == "attempts" else "grading"
         if what == "requests alone":
@@ -128,28 +130,35 @@ class LineDisplay(Observer):
             return
         self.tell(f"{verb} {counted(planned, what.removesuffix('s'))}{already}")
 
+    def before(self, rollout: Rollout) -> None:
+        """Learn how long the attempts of an earlier session took."""
+        self._left.before(rollout.task, _took(rollout))
+
     def limit_changed(self, limit: int, most: int) -> None:
         """Note the concurrency that the provider allows, if it is less than requested."""
         self._pace = f" · overloaded, concurrency {limit}" if limit < most else ""
 
     def started(self, attempt: Attempt) -> None:
         """Remember what is under way, and where its reply arrives: this is the attempt's task."""
-        name, arrival = f"{attempt.task}/{attempt.sample.id}", Arrival()
+        name, arrival, now = f"{attempt.task}/{attempt.sample.id}", Arrival(), time.monotonic()
         ARRIVAL.set(arrival)
-        self._under_way[attempt.id] = (name, time.monotonic(), arrival)
+        with self._lock:
+            self._under_way[attempt.id] = (name, now, arrival)
+            self._left.started(attempt.id, attempt.task, now)
 
     def ended(self, attempt: Attempt) -> None:
         """Wait for an attempt no longer, and learn how long attempts take."""
-        _, began, _ = self._under_way.pop(attempt.id)
+        with self._lock:
+            _, began, _ = self._under_way.pop(attempt.id)
+            self._left.stopped(attempt.id)
         seconds, attempts = self._took
-        took = time.monotonic() - began
-        self._took = seconds + took, attempts + 1
-        self._longest = max(self._longest, took)
+        self._took = seconds + time.monotonic() - began, attempts + 1
 
     def retrying(self, exchange: Exchange, number: int, waited: float) -> None:
         """Count a try that is repeated."""
         response, failure, now = exchange.response, exchange.failure, time.monotonic()
-        self._refused[str(response.status if response else failure and failure.kind)] += 1
+        with self._lock:
+            self._refused[str(response.status if response else failure and failure.kind)] += 1
         self._again = min(self._again if self._again > now else math.inf, now + waited)
 
     def tick(self) -> None:
@@ -160,19 +169,14 @@ class LineDisplay(Observer):
             self.tell(waiting)
 
     def _time_left(self) -> str:
-        """Return how long the other attempts will take, but at most until the deadline.
-
-        Once all of them are under way, the newest may take as long as the longest so far.
-        """
-        left, ends = self._planned - self._done, self._ends
-        if len(ends) < _FEWEST_ATTEMPTS or not left:
+        """Return how long the other attempts will take, but at most until the deadline."""
+        now = time.monotonic()
+        with self._lock:
+            seconds, end = self._left.estimate(now), ""
+        if seconds is None or self._done >= self._planned:
             return ""
-        since, now = ends[0] if len(ends) == ends.maxlen else self._began, time.monotonic()
-        begun = [began for _, began, _ in list(self._under_way.values())]
-        newest = max(begun) if len(begun) >= left else -math.inf
-        seconds, end = max((now - since) / len(ends) * left, newest + self._longest - now), ""
         if self._deadline is not None:
-            rest = max(0.0, self._deadline - (time.monotonic() - self._opened))
+            rest = max(0.0, self._deadline - (now - self._opened))
             seconds, end = min((seconds, ""), (rest, " until the deadline"))
         if seconds < _IN_SECONDS:
             return f" · about {max(1, math.ceil(seconds / 10)) * 10} s left{end}"
@@ -185,7 +189,8 @@ class LineDisplay(Observer):
             return f"{stage} … {now - began:.0f} s"
         under_way = list(self._under_way.values())
         if self._again > now - _RETRYING:
-            counts = (f"{count:,} × {why}" for why, count in self._refused.most_common(2))
+            with self._lock:
+                counts = [f"{count:,} × {why}" for why, count in self._refused.most_common(2)]
             left = self._again - now
             then = f"next try in {left:.0f} s" if left >= 1 else "trying again"
             return f"{', '.join(counts)}, {then}"
@@ -205,19 +210,22 @@ class LineDisplay(Observer):
 
     def finished(self, rollout: Rollout) -> None:
         """Count one more rollout, and print a line if it is time."""
-        self._done += self._count(rollout)
-        self._ends.append(time.monotonic())
+        self._count(rollout)
         if time.monotonic() - self._printed_at >= SECONDS_BETWEEN_LINES:
             self.tell(self._line())
 
-    def _count(self, rollout: Rollout) -> bool:
-        """Count one more rollout; False for a grader's reply without a grade, which is repeated."""
+    def _count(self, rollout: Rollout) -> None:
+        """Count one more rollout; a grader's reply without a grade is repeated."""
         if rollout.task != GRADING:
             self._counts.add(rollout)
-            return True
-        grade = grade_of(rollout)
-        self._grades[_NO_GRADE if grade is None else "met" if grade else "not met"] += 1
-        return grade is not None
+        else:
+            grade = grade_of(rollout)
+            self._grades[_NO_GRADE if grade is None else "met" if grade else "not met"] += 1
+            if grade is None:
+                return
+        self._done += 1
+        with self._lock:
+            self._left.ended(rollout.task, _took(rollout))
 
     def _end_stage(self) -> None:
         """Print the counts of all attempts of a stage, once."""
@@ -273,15 +281,12 @@ class LiveDisplay(LineDisplay):
         self._stage = (text, time.monotonic())
         self.progress.reset(self._task, total=None, description=f"{text} …")
 
-    def begin(self, planned: int, finished: int, what: str = "attempts") -> None:
-        """Show a bar for the planned attempts."""
-        self._stage, self._done = ("", 0.0), finished
+    def _announce(self, planned: int, finished: int, what: str) -> None:
         self.progress.reset(self._task, total=planned, completed=finished, description=what)
 
     def finished(self, rollout: Rollout) -> None:
         """Count one more rollout; `tick` shows it."""
-        self._done += self._count(rollout)
-        self._ends.append(time.monotonic())
+        self._count(rollout)
 
     def _end_stage(self) -> None:
         """Print nothing: the line is removed at the end."""
@@ -323,6 +328,10 @@ def display(info: RunInfo, *, debug: bool, console: Console | None = None) -> It
     screen = kind(console, info)
     with screen.shown():
         yield screen
+
+
+def _took(rollout: Rollout) -> float:
+    return sum(exchange.elapsed for exchange in rollout.exchanges)
 
 
 def _exchange_text(exchange: Exchange) -> str:

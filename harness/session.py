@@ -39,6 +39,7 @@ REPEATS_BROKEN = RetryPolicy({**RETRIES, "broken": 4})
 ALONE = RetryPolicy({**RETRIES, "overloaded": 4, "passing": 2})
 """Alone, a request is not in the way of others: it is repeated only against chance."""
 MOST_ALONE = 64  # requests of a run that are sent again alone
+_EXAMPLES = 2_000  # attempts of earlier sessions that show how long others may take
 T = TypeVar("T")
 _RESERVE, _SECONDS_TO_JUDGE = 0.1, 0.01
 """The most of a deadline that is kept for judging, and the seconds for each planned attempt: 1,600
@@ -141,11 +142,14 @@ class Session:
                         yield number
                     return
                 planned = planned_attempts(self.plan.tasks) if log.finished else ()
-                done = sum(attempt.id in log.finished for attempt in planned)
+                done = Counter(each.task for each in planned if each.id in log.finished)
                 again = [e for e in self._alone() if e.id not in log.finished] if done else []
-                if done < info.planned or again:
+                left = Counter({task.name: task.planned for task in info.tasks}) - done
+                if left or again:
                     async with self._ready() as provider:
-                        self.observer.begin(info.planned, done)
+                        self.observer.begin(left, done.total())
+                        for rollout in islice(read_rollouts(self.folder), _EXAMPLES if done else 0):
+                            self.observer.before(rollout)
                         async for number in self.attempts(provider, log):
                             yield number
             finally:
@@ -182,7 +186,7 @@ class Session:
             if self.end is not None:
                 return
         if again := self._alone():
-            self.observer.begin(len(again), 0, "requests alone")
+            self.observer.begin(Counter(each.task for each in again), what="requests alone")
             await self._attempt(provider, log, again, 1, outage, long=False, retries=ALONE)
 
     def _alone(self) -> list[Attempt]:
@@ -226,8 +230,8 @@ class Session:
                 if settings.budget_samples is not None and made > settings.budget_samples:
                     self.end = "budget"
                     return
-                done = sum(attempt.id in log.finished for attempt in attempts)
-                self.observer.begin(len(attempts), done)
+                left = Counter(each.task for each in attempts if each.id not in log.finished)
+                self.observer.begin(left, len(attempts) - left.total())
                 await self._attempt(provider, log, attempts, settings.concurrency, outage)
                 await self.grade()
                 if plan.budget.stopped is not None:

@@ -187,7 +187,8 @@ async def grade_with(
     with RunLog(folder, name) as log:
         ledger = Ledger(read_rollouts(folder, name))
         watcher.stage(f"grading with {grader.name}")
-        watcher.begin(sum(1 for _ in tasks()), ledger.graded, unit)
+        left = sum(1 for _ in tasks()) - ledger.graded
+        watcher.begin({GRADING: left}, ledger.graded, unit)
         if any(ledger.next_request(task.id) is not None for task in tasks()):
             async with launched(grader, folder / GRADER_LOG) as ready:
                 budget.add_requests(await preflight(ready, (grader_api(ready),)))

@@ -3,7 +3,7 @@
 import asyncio
 import gc
 import signal
-from collections.abc import AsyncIterator, Coroutine, Iterable
+from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping
 from contextlib import asynccontextmanager, nullcontext
 from typing import Any, TypeVar
 
@@ -26,7 +26,7 @@ class Observer:
     """Callbacks for the events of a run; they do nothing unless overridden.
 
     They are called on the event loop, so they must return quickly. Attempts that were already in
-    the log are not reported.
+    the log are reported to `before` alone.
     """
 
     def stage(self, text: str) -> None:
@@ -35,8 +35,11 @@ class Observer:
     def tested(self, exchange: Exchange) -> None:
         """A request before the run has got its reply, which no log has."""
 
-    def begin(self, planned: int, finished: int, what: str = "attempts") -> None:
-        """Sampling begins; `finished` of the planned attempts are already in the log."""
+    def begin(self, left: Mapping[str, int], finished: int = 0, what: str = "attempts") -> None:
+        """Sampling begins of the attempts that are left, by task; the log has `finished` others."""
+
+    def before(self, rollout: Rollout) -> None:
+        """An attempt of an earlier session, after `begin`; only the first ones are reported."""
 
     def limit_changed(self, limit: int, most: int) -> None:
         """The provider allows `limit` concurrent requests instead of `most`, or `most` again."""
