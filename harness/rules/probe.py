@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
 from itertools import islice
 from typing import Any, Unpack
 
@@ -19,7 +18,7 @@ from harness.api.json_text import parsed_object
 from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
 from harness.api.statuses import TIMEOUTS, lockout, overloaded
 from harness.golden.content import Golden
-from harness.records.conditions import BOTH_APIS, Api, Mode
+from harness.records.conditions import APIS, BOTH_APIS, Api, Mode
 from harness.records.reasons import Reason
 from harness.records.replies import Wanted
 from harness.records.rollouts import SDK, Sender
@@ -29,6 +28,15 @@ from harness.rules.account import NO_ACCOUNT, Account
 from harness.rules.account.differences import has_arguments
 from harness.rules.account.entry import Entry
 from harness.rules.missing import NotVerifiableError
+from harness.rules.refusals import (
+    declined,
+    failure,
+    foreign_reason,
+    is_refusal,
+    outcome,
+    refused,
+    require_intact,
+)
 from harness.rules.rule import Declared, OnceWith, Problem, Relation, Rule, excerpt, members
 
 GARBLED = frozenset({"text.garbled", "text.garbled.beyond_ascii"})
@@ -57,13 +65,16 @@ class ProbeRequest(Sample):
 
     `max_tokens` is part of the experiment, unless it is `REPLY_TOKENS` or `PUZZLE_TOKENS`: these
     only end endless replies, and the token limit of the run replaces them. `options` are additional
-    members of the request body. `history` is as in `RequestSettings`, `sender` as in `Attempt`.
+    members of the request body, `options_of` makes those that differ by API. `history` is as in
+    `RequestSettings`, `sender` as in `Attempt`.
     """
 
     effort: str | None = None
     temperature: float | None = None
     max_tokens: int | None = REPLY_TOKENS
     options: Mapping[str, Any] = field(default_factory=dict)
+    options_of: Callable[[Api], Mapping[str, Any]] | None = None
+    apis: tuple[Api, ...] = APIS  # over which it is sent, if a probe of its group needs them
     omits: frozenset[str] = frozenset()  # members that are left out of the request body
     tries: int = 1
     confirming: int = 0
@@ -90,6 +101,12 @@ class ProbeRequest(Sample):
     replies says whether the server or the model wrote something else. Requests with the same
     conversation need no such declaration to be compared: one that a limit or a stop string ends
     must be the beginning of one that neither ends."""
+
+    def over(self, api: Api) -> ProbeRequest:
+        """Return the request with its options over an API."""
+        if self.options_of is None:
+            return self
+        return replace(self, options={**self.options, **self.options_of(api)}, options_of=None)
 
     def within(self, max_context: int) -> ProbeRequest | None:
         """Return the request for a provider with this context length; None if it does not fit."""
@@ -272,6 +289,157 @@ class ProbeResponses:
         return exchange, prompt_tokens(reply)
 
 
+Answer = tuple[ParsedExchange, Reply]
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What came back for the requests that one argument of a judge names, over one API.
+
+    Of several requests, each is one `Sent` when they are iterated. With `mode`, only rollouts of
+    this mode count. Members that need evidence raise NotVerifiableError without any.
+    """
+
+    responses: ProbeResponses
+    names: tuple[str, ...]
+    mode: Mode | None = None
+
+    def __iter__(self) -> Iterator[Sent]:
+        return (replace(self, names=(name,)) for name in self.names)
+
+    @property
+    def name(self) -> str:
+        """The name of the request, or of the first of several."""
+        return self.names[0]
+
+    def within(self, mode: Mode) -> Sent:
+        """Return what came back in one mode."""
+        return replace(self, mode=mode)
+
+    @property
+    def made(self) -> tuple[ParsedRollout, ...]:
+        """The usable rollouts: there may be none."""
+        return tuple(
+            rollout
+            for name in self.names
+            for rollout in self.responses.rollouts.get(name, ())
+            if self.mode in (None, rollout.mode)
+        )
+
+    @property
+    def rollouts(self) -> tuple[ParsedRollout, ...]:
+        """The usable rollouts. Raises NotVerifiableError."""
+        rollouts = self.made
+        if not rollouts:
+            values = {"request": self.name, "mode": str(self.mode)}
+            other = Reason(code="no_reply_in_mode", values=values)
+            raise NotVerifiableError(self.responses.unusable.get(self.name, other))
+        return rollouts
+
+    @property
+    def last(self) -> Iterator[tuple[ParsedRollout, ParsedExchange]]:
+        """Each rollout and its last exchange. Raises NotVerifiableError."""
+        return ((rollout, rollout.exchanges[-1]) for rollout in self.rollouts)
+
+    @property
+    def intact(self) -> Iterator[tuple[ParsedRollout, ParsedExchange]]:
+        """The same, if no last response is damaged. Raises NotVerifiableError."""
+        for rollout, last in self.last:
+            require_intact(last)
+            yield rollout, last
+
+    @property
+    def readable(self) -> Sequence[Answer]:
+        """The first reply of each usable rollout that has one: there may be none."""
+        return [answer for rollout in self.made for answer in islice(rollout.replies, 1)]
+
+    @property
+    def replies(self) -> Iterator[Answer]:
+        """The same. Raises NotVerifiableError without rollouts, or if a request has no reply."""
+        for each in self if self.rollouts else ():
+            if each.made and not each.readable:
+                got = _unreadable(each.made[0])
+                raise NotVerifiableError("no_reply", request=each.name, got=got)
+            yield from each.readable
+
+    @property
+    def first(self) -> Answer:
+        """The first of `replies`. Raises NotVerifiableError."""
+        return next(self.replies)
+
+    def counted(self, *, streaming: bool = False) -> tuple[ParsedExchange, int]:
+        """Return the reported prompt tokens of the first reply. Raises NotVerifiableError.
+
+        A reply of the wanted mode is preferred: a server may count otherwise in streams, which
+        `parity.usage.prompt` judges.
+        """
+        exchange, reply = min(self.replies, key=lambda each: each[0].request.stream != streaming)
+        return exchange, prompt_tokens(reply)
+
+    @property
+    def prompt(self) -> int:
+        """The reported prompt tokens, rather of a reply without streaming."""
+        return self.counted()[1]
+
+    @property
+    def elsewhere(self) -> Iterator[Answer]:
+        """The first reply to the same requests at each try over other APIs."""
+        for name in self.names:
+            for rollout in self.responses.other_apis.get(name, ()):
+                yield from islice(rollout.replies, 1)
+
+    @property
+    def cut(self) -> Sequence[ParsedExchange]:
+        """Replies that are not used because the token limit cut them, which must be whole."""
+        cut = (self.responses.cut.get(name, ()) for name in self.names)
+        return [rollout.exchanges[-1] for rollouts in cut for rollout in rollouts]
+
+    def entries(self) -> Iterator[tuple[ParsedRollout, ParsedExchange, Reply, Entry]]:
+        """Yield each reply, with what the account says of it. Raises NotVerifiableError."""
+        for rollout in self.rollouts:
+            for exchange, reply in rollout.replies:
+                entry = self.responses.account.of(rollout.rollout.id, exchange.index)
+                yield rollout, exchange, reply, entry
+
+    def served(self, feature: str) -> tuple[ParsedRollout, ...]:
+        """Return the rollouts that were not refused.
+
+        `feature` is what the provider may lack, as the object of a sentence. Raises
+        NotVerifiableError if a request was always refused, or not sent. Only a refusal of the
+        feature is legitimate: `request.refused.foreign` reports others.
+        """
+        return tuple(rollout for each in self for rollout in each._served(feature))
+
+    def _served(self, feature: str) -> Sequence[ParsedRollout]:
+        kept = [rollout for rollout, last in self.last if not is_refusal(last)]
+        if not kept:
+            own = (rollout for rollout in self.made if not declined(rollout))
+            last = next(own, self.made[0]).exchanges[-1]
+            if reason := foreign_reason(last):
+                raise NotVerifiableError("refuses_otherwise", feature=feature, cause=reason)
+            raise NotVerifiableError("refuses_feature", feature=feature, status=last.status or 0)
+        return kept
+
+    def served_replies(self, feature: str) -> Iterator[Answer]:
+        """Yield the last exchange and reply of each served rollout. Raises NotVerifiableError."""
+        for each in self:
+            for rollout in each._served(feature):
+                last = rollout.exchanges[-1]
+                if last.reply is None:
+                    raise NotVerifiableError("fails_on_feature", feature=feature, got=outcome(last))
+                yield last, last.reply
+
+    def used_or_refused(
+        self, feature: str, ignored: Callable[[ParsedExchange, Reply], TrialResult]
+    ) -> Trials:
+        """Yield a trial of each rollout: `ignored` judges a reply, and a refusal is a pass."""
+        for rollout, last in self.last:
+            if last.reply is not None:
+                yield ignored(last, last.reply)
+            else:
+                yield None if refused(rollout) else failure(rollout, feature)
+
+
 def account_judge(*names: str, reports: Callable[[Entry], object]) -> Judge:
     """Return a judge of what the account says of the replies to these requests.
 
@@ -319,6 +487,8 @@ TrialResult = Problem | None
 Trials = Iterator[TrialResult]
 Judge = Callable[[ProbeResponses], Iterable[TrialResult]]
 """May raise NotVerifiableError, and RenderError or VocabularyError if tokens cannot be counted."""
+GivenJudge = Callable[..., Iterable[TrialResult]]
+"""The same, with a `Sent` for each argument."""
 
 
 @dataclass(frozen=True)
@@ -335,13 +505,15 @@ class Probe(Rule):
     in_other_mode: str = ""  # the probe that tests the same in the other mode
 
 
+Requests = Callable[[Api], Sequence[ProbeRequest]]
+_Named = ProbeRequest | str
+
+
 @dataclass
 class ProbeGroup:
     """Requests that belong together, and the probes that judge the responses."""
 
     name: str  # names the group; its probes usually begin with it
-    requests: Callable[[Api], Sequence[ProbeRequest]]
-    """The requests over an API, built once; their ids are unique in the group."""
     source: str  # documents the requirements of its probes, unless a probe names another source
     component: str  # of its probes, unless a probe has its own
     suite: SuiteName = "standard"
@@ -360,20 +532,40 @@ class ProbeGroup:
     lacks it."""
     expensive: bool = False
     """Send the requests over the first API of the run only, and list the cost of each probe."""
+    generated: Requests | None = None  # makes requests over an API when they are needed
+    sent: list[ProbeRequest] = field(default_factory=list)  # filled by `send`
     probes: list[Probe] = field(default_factory=list)  # filled by `probe`
 
     def __post_init__(self) -> None:
-        self.requests = cache(self.requests)
         self.family = self.family or self.name.partition(".")[0]
+        self._made: dict[Api, tuple[ProbeRequest, ...]] = {}
+
+    def send(self, request: ProbeRequest) -> ProbeRequest:
+        """Add a request, whose id is unique in the group, and return it."""
+        self.sent.append(request)
+        return request
+
+    def send_all(self, requests: Iterable[ProbeRequest]) -> tuple[ProbeRequest, ...]:
+        """Add requests, and return them."""
+        return tuple(map(self.send, requests))
+
+    def requests(self, api: Api) -> Sequence[ProbeRequest]:
+        """Return the requests over an API; they are made once."""
+        if api not in self._made:
+            sent = (request.over(api) for request in self.sent if api in request.apis)
+            self._made[api] = (*(self.generated(api) if self.generated else ()), *sent)
+        return self._made[api]
 
     def also_send(
         self, more: Callable[[Api, Mapping[str, ProbeRequest]], Iterable[ProbeRequest]]
     ) -> None:
         """Send further requests, which `more` makes from an API and the group's requests by id."""
-        own = self.requests
-        self.requests = cache(
-            lambda api: (*own(api), *more(api, {request.id: request for request in own(api)}))
-        )
+        own = self.generated or (lambda _: ())
+
+        def with_more(api: Api) -> Sequence[ProbeRequest]:
+            return (*own(api), *more(api, {request.id: request for request in own(api)}))
+
+        self.generated = with_more
 
     def golden_of(self, options: ProbeOptions) -> Golden | None:
         """Return the part of the run's golden file that its probes need, if any."""
@@ -391,6 +583,48 @@ class ProbeGroup:
         requests, golden = self.requests(api), self.golden_of(options)
         made = ProbeResponses.of(requests, rollouts, api, golden, options.max_context, account)
         return replace(made, without_part=golden is None and options.golden is not None)
+
+    def given(
+        self,
+        rule_id: str,
+        *requests: _Named | Iterable[_Named],
+        text: str | None = None,
+        proves: Callable[..., str] | None = None,
+        unjudged: str = "no_response",
+        in_other_mode: str = "",
+        **given: Unpack[Declared],
+    ) -> Callable[[GivenJudge], GivenJudge]:
+        """Register the decorated function as a probe, which judges the responses over one API.
+
+        It gets a `Sent` for each of the `requests`, or one for several that stand together. `text`
+        is the summary and reason if the function has no docstring. `proves` states what a pass
+        proves, `unjudged` is the code of the reason if there are no trials, and `in_other_mode` the
+        probe that tests the same in the other mode. `given` is what else the rule declares.
+        """
+        named = [_names(each) for each in requests]
+
+        def sent(responses: ProbeResponses) -> Iterator[Sent]:
+            return (Sent(responses, names) for names in named)
+
+        add = self.probe(
+            rule_id,
+            dict.fromkeys(name for names in named for name in names),
+            text=text,
+            proves=None if proves is None else lambda responses: proves(*sent(responses)),
+            unjudged=unjudged,
+            in_other_mode=in_other_mode,
+            **given,
+        )
+
+        def judged(judge: GivenJudge) -> GivenJudge:
+            def judge_sent(responses: ProbeResponses) -> Iterable[TrialResult]:
+                return judge(*sent(responses))
+
+            judge_sent.__doc__ = judge.__doc__
+            add(judge_sent)
+            return judge
+
+        return judged
 
     def probe(
         self,
@@ -436,6 +670,15 @@ class ProbeGroup:
             return judge
 
         return add
+
+
+def _names(requests: _Named | Iterable[_Named]) -> tuple[str, ...]:
+    """Return the names of one request, or of several that stand together."""
+    if isinstance(requests, str):
+        return (requests,)
+    if isinstance(requests, ProbeRequest):
+        return (requests.id,)
+    return tuple(name for each in requests for name in _names(each))
 
 
 def prompt_tokens(reply: Reply) -> int:

@@ -17,7 +17,7 @@ from harness.api.items import Message, Reply
 from harness.api.parsed_rollout import ParsedExchange
 from harness.api.responses import CODE_INTERPRETER, CODE_INTERPRETER_CALL
 from harness.records.conditions import MODES, Api
-from harness.rules.evidence.refusals import served_replies
+from harness.rules.evidence.fetched import served_replies
 from harness.rules.habits import Habit
 from harness.rules.missing import NotVerifiableError, required
 from harness.rules.probe import (
@@ -97,8 +97,8 @@ def _requests(_api: Api) -> tuple[ProbeRequest, ...]:
 
 GROUP = ProbeGroup(
     "builtin",
-    _requests,
     _PYTHON_GUIDE,
+    generated=_requests,
     suite="full",
     apis=("responses",),
     modes=MODES,

@@ -17,7 +17,6 @@ from harness.records.conditions import MODES, Mode
 from harness.records.replies import Wanted
 from harness.rules.account.entry import Entry
 from harness.rules.evidence.offers import BY_NAME, TOOLS, offered, schema
-from harness.rules.evidence.refusals import failure
 from harness.rules.evidence.subjects import Call, calls
 from harness.rules.evidence.tables import table
 from harness.rules.missing import required
@@ -29,6 +28,7 @@ from harness.rules.probe import (
     Trials,
     account_judge,
 )
+from harness.rules.refusals import failure
 from harness.rules.rule import FUNCTION_CALLING, HARMONY, Problem
 
 
@@ -86,8 +86,8 @@ _TEXT_REQUESTS = tuple(
 )
 GROUP = ProbeGroup(
     "tools.arguments",
-    lambda _api: _TEXT_REQUESTS,
     HARMONY,
+    generated=lambda _api: _TEXT_REQUESTS,
     modes=MODES,
     family="calls",
     component="calls",
@@ -191,8 +191,8 @@ _VALUE_REQUESTS = tuple(
 )
 TYPES_GROUP = ProbeGroup(
     "tools.types",
-    lambda _api: _VALUE_REQUESTS,
     FUNCTION_CALLING,
+    generated=lambda _api: _VALUE_REQUESTS,
     modes=MODES,
     family="calls",
     component="calls",
@@ -243,8 +243,8 @@ _FILE_REQUESTS = tuple(
 )
 FILES_GROUP = ProbeGroup(
     "tools.files",
-    lambda _api: _FILE_REQUESTS,
     FUNCTION_CALLING,
+    generated=lambda _api: _FILE_REQUESTS,
     modes=MODES,
     family="calls",
     component="calls",

@@ -8,8 +8,8 @@ from harness.api.fields import objects
 from harness.api.items import Message
 from harness.records.conditions import MODES, Api
 from harness.records.replies import Wanted
+from harness.rules.evidence.fetched import first_replies, served
 from harness.rules.evidence.offers import IN_LISBON, LANGUAGE, TOOLS, WEATHER
-from harness.rules.evidence.refusals import failure, first_replies, served
 from harness.rules.probe import (
     MAY_BE_REFUSED,
     NON_STREAMING,
@@ -18,6 +18,7 @@ from harness.rules.probe import (
     ProbeResponses,
     Trials,
 )
+from harness.rules.refusals import failure
 from harness.rules.rule import FUNCTION_CALLING, TOOL_CHOICE, Problem
 
 _CUSTOM = "add_note"
@@ -76,7 +77,12 @@ def _requests(api: Api) -> tuple[ProbeRequest, ...]:
 
 
 GROUP = ProbeGroup(
-    "tools.choice", _requests, TOOL_CHOICE, family="calls", component="choice", typical=True
+    "tools.choice",
+    TOOL_CHOICE,
+    generated=_requests,
+    family="calls",
+    component="choice",
+    typical=True,
 )
 
 

@@ -10,10 +10,10 @@ from harness.api.parsed_rollout import ParsedRollout
 from harness.records.replies import Wanted
 from harness.rules.calls.argument_probes import is_call_changed
 from harness.rules.evidence.offers import BY_NAME, offered
-from harness.rules.evidence.refusals import failure, outcome
 from harness.rules.evidence.tables import table
 from harness.rules.missing import required
 from harness.rules.probe import ProbeGroup, ProbeResponses, Trials, account_judge
+from harness.rules.refusals import failure, outcome
 from harness.rules.rule import FUNCTION_CALLING, HARMONY
 
 
@@ -44,7 +44,11 @@ _REQUESTS = tuple(
     for name, renamed in NAMES.items()
 )
 GROUP = ProbeGroup(
-    "tools.names", lambda _api: _REQUESTS, FUNCTION_CALLING, family="calls", component="refusals"
+    "tools.names",
+    FUNCTION_CALLING,
+    generated=lambda _api: _REQUESTS,
+    family="calls",
+    component="refusals",
 )
 
 

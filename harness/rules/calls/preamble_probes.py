@@ -3,8 +3,8 @@
 from harness.api.items import Message
 from harness.api.ledger import are_joined, extra_tokens
 from harness.records.conditions import MODES
+from harness.rules.evidence.fetched import first_replies
 from harness.rules.evidence.offers import IN_LISBON, WEATHER
-from harness.rules.evidence.refusals import first_replies
 from harness.rules.probe import ProbeGroup, ProbeRequest, ProbeResponses, Trials
 from harness.rules.rule import HARMONY, Problem
 
@@ -21,7 +21,7 @@ and a call may have some more than `extra_tokens` counts, such as its content ty
 
 _REQUESTS = (ProbeRequest("announced", (_RULE, _QUESTION), (WEATHER,), tries=3, wanted=IN_LISBON),)
 GROUP = ProbeGroup(
-    "tools.preamble", lambda _api: _REQUESTS, HARMONY, family="calls", component="output"
+    "tools.preamble", HARMONY, generated=lambda _api: _REQUESTS, family="calls", component="output"
 )
 
 

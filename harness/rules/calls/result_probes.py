@@ -13,13 +13,14 @@ from harness.api.items import ConversationItem, Message, Reply, Tool, ToolCall, 
 from harness.api.parsed_rollout import ParsedExchange
 from harness.records.conditions import MODES
 from harness.records.replies import Wanted
+from harness.rules.evidence.fetched import first_replies
 from harness.rules.evidence.obedience import disobeyed
 from harness.rules.evidence.offers import IN_LISBON, ORDER, TOOLS, WEATHER
-from harness.rules.evidence.refusals import failure, first_replies
 from harness.rules.evidence.rendering import Prompt, differences
 from harness.rules.habits import NEAR_TIES
 from harness.rules.missing import NotVerifiableError, repeated, required
 from harness.rules.probe import ProbeGroup, ProbeRequest, ProbeResponses, Trials
+from harness.rules.refusals import failure
 from harness.rules.rule import GUIDE, HARMONY, Problem
 
 _HOURS = [("sunny", "cloudy", "windy", "rainy")[hour % 4] for hour in range(120)]
@@ -55,7 +56,7 @@ _LOOPS = (
     ),
 )
 LOOP_GROUP = ProbeGroup(
-    "tools.loop", lambda _api: _LOOPS, GUIDE, family="calls", component="history"
+    "tools.loop", GUIDE, generated=lambda _api: _LOOPS, family="calls", component="history"
 )
 
 
@@ -187,7 +188,7 @@ _ASKED = (
 _SWAPPED = tuple(_asked(*order) for order in _ORDERS)
 _REQUESTS = (*_SWAPPED, *(_looked_up(*told) for told in _TOLD.items()), *_FIVE, *_ASKED)
 GROUP = ProbeGroup(
-    "tools.results", lambda _api: _REQUESTS, HARMONY, family="calls", component="history"
+    "tools.results", HARMONY, generated=lambda _api: _REQUESTS, family="calls", component="history"
 )
 
 

@@ -10,8 +10,8 @@ from pydantic import TypeAdapter
 
 from harness.api.items import Message, Tool
 from harness.rules.evidence.offers import STATUS, TOOLS, WEATHER
-from harness.rules.evidence.refusals import failure
 from harness.rules.probe import ProbeGroup, ProbeRequest, ProbeResponses, Trials
+from harness.rules.refusals import failure
 from harness.rules.rule import FUNCTION_CALLING
 
 _WEATHER = (Message("user", "What is the weather in Lisbon?"),)
@@ -56,8 +56,8 @@ _REQUESTS = (
 
 GROUP = ProbeGroup(
     "tools.schemas",
-    lambda _: _REQUESTS,
     FUNCTION_CALLING,
+    generated=lambda _: _REQUESTS,
     suite="full",
     family="calls",
     component="tools",

@@ -14,11 +14,11 @@ from harness.api.parsed_rollout import ParsedRollout
 from harness.records.conditions import BOTH_APIS
 from harness.records.rollouts import SDK
 from harness.rules.clients.forms import FORMS, Form, Variant, form_requests
-from harness.rules.evidence.refusals import declined, failure
 from harness.rules.evidence.rendering import after_calls, differences
 from harness.rules.missing import NotVerifiableError
 from harness.rules.probe import ProbeResponses, TrialResult, Trials, prompt_tokens
 from harness.rules.prompt.probes import GROUP, PROMPTS, follows_from_added_text
+from harness.rules.refusals import declined, failure
 from harness.rules.rule import Problem
 
 

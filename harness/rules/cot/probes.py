@@ -15,8 +15,8 @@ from harness.api.items import Message, Reasoning, Reply, ToolCall, ToolResult
 from harness.api.ledger import has_lost_cot, ledger
 from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
 from harness.records.conditions import MODES
+from harness.rules.evidence.fetched import first_replies
 from harness.rules.evidence.offers import WEATHER
-from harness.rules.evidence.refusals import first_replies, is_of_upstream, outcome, refused
 from harness.rules.evidence.rendering import Prompt, differences
 from harness.rules.habits import NO_COT, Habit
 from harness.rules.missing import NotVerifiableError, required
@@ -28,6 +28,7 @@ from harness.rules.probe import (
     Trials,
     prompt_tokens,
 )
+from harness.rules.refusals import is_of_upstream, outcome, refused
 from harness.rules.rule import RAW_COT, Problem
 
 _CODE_WORDS = ("zulu4182", "orchid596", "kestrel73")
@@ -98,8 +99,8 @@ _SUMMARIZED = ProbeRequest(
 )
 GROUP = ProbeGroup(
     "cot",
-    lambda api: (*_REQUESTS, _SUMMARIZED) if api == "responses" else _REQUESTS,
     RAW_COT,
+    generated=lambda api: (*_REQUESTS, _SUMMARIZED) if api == "responses" else _REQUESTS,
     component="refusals",
 )
 _KEPT = tuple(f"kept {word}" for word in _CODE_WORDS)
@@ -295,7 +296,7 @@ _ALONE = ProbeRequest(
 )
 """The reference engine has a prescribed reply to it."""
 ALONE_GROUP = ProbeGroup(
-    "cot.alone", lambda _api: (_ALONE,), RAW_COT, family="cot", component="output"
+    "cot.alone", RAW_COT, generated=lambda _api: (_ALONE,), family="cot", component="output"
 )
 
 

@@ -17,14 +17,14 @@ from harness.records.conditions import APIS, EFFORTS
 from harness.records.replies import Row, Tries
 from harness.records.scores import Score
 from harness.rules.check import Difference, Family, evidence
-from harness.rules.evidence.refusals import (
+from harness.rules.evidence.subjects import delivered, exchanges
+from harness.rules.habits import FAILED_REQUESTS
+from harness.rules.refusals import (
     foreign_reason,
     is_about_length,
     may_be_too_long,
     outcome,
 )
-from harness.rules.evidence.subjects import delivered, exchanges
-from harness.rules.habits import FAILED_REQUESTS
 from harness.rules.rule import CHAT, ERRORS, GUIDE, Problem
 from harness.statistics.rates import FALSE_ALARM
 

@@ -19,10 +19,10 @@ from harness.records.conditions import Api
 from harness.records.scores import Severity
 from harness.records.settings import CONTEXT
 from harness.rules.evidence.offers import WEATHER
-from harness.rules.evidence.refusals import outcome, refused, require_intact
 from harness.rules.evidence.tables import table
 from harness.rules.missing import required
 from harness.rules.probe import ProbeGroup, ProbeRequest, ProbeResponses, Trials, prompt_tokens
+from harness.rules.refusals import outcome, refused, require_intact
 from harness.rules.rule import ERRORS, Problem
 
 # One o200k token, including the leading space.
@@ -87,7 +87,7 @@ def _requests(api: Api) -> tuple[ProbeRequest, ...]:
     )
 
 
-GROUP = ProbeGroup("errors", _requests, ERRORS, component="errors")
+GROUP = ProbeGroup("errors", ERRORS, generated=_requests, component="errors")
 
 
 @GROUP.probe("errors.status", (*_NAMES, _OTHER_TOOL))
@@ -215,7 +215,11 @@ _OVERFLOW = ProbeRequest(
 )
 # A server that accepts the request bills 132,000 tokens, so only the full suite has it.
 OVERFLOW_GROUP = ProbeGroup(
-    "errors.overflow", lambda _api: (_OVERFLOW,), ERRORS, suite="full", component="messages"
+    "errors.overflow",
+    ERRORS,
+    generated=lambda _api: (_OVERFLOW,),
+    suite="full",
+    component="messages",
 )
 
 

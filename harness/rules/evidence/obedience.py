@@ -13,7 +13,7 @@ from dataclasses import replace
 from harness.api.items import Reply
 from harness.api.parsed_rollout import ParsedExchange
 from harness.records.conditions import Mode
-from harness.rules.evidence.refusals import first_replies
+from harness.rules.evidence.fetched import first_replies
 from harness.rules.missing import NotVerifiableError
 from harness.rules.probe import ProbeResponses, Trials
 from harness.rules.rule import Problem

@@ -8,7 +8,6 @@ from harness.api.json_text import ends_early
 from harness.api.ledger import FRAMING
 from harness.records.conditions import MODES, Api
 from harness.rules.evidence.offers import NOTE, answer_format, closed
-from harness.rules.evidence.refusals import declined, outcome
 from harness.rules.missing import NotVerifiableError
 from harness.rules.probe import (
     GARBLED,
@@ -20,6 +19,7 @@ from harness.rules.probe import (
     ProbeResponses,
     Trials,
 )
+from harness.rules.refusals import declined, outcome
 from harness.rules.rule import CHAT, RESPONSES, Problem
 
 LIMIT = 40  # output tokens; ends within a long answer, or within the arguments of a long call
@@ -172,7 +172,7 @@ def _requests(api: Api) -> tuple[ProbeRequest, ...]:
     return tuple(requests)
 
 
-GROUP = ProbeGroup("limits", _requests, RESPONSES, component="ends")
+GROUP = ProbeGroup("limits", RESPONSES, generated=_requests, component="ends")
 
 
 @GROUP.probe(

@@ -9,10 +9,10 @@ from harness.records.conditions import MODES, Api
 from harness.records.rollouts import Sender
 from harness.rules.evidence.obedience import disobeyed
 from harness.rules.evidence.offers import offered
-from harness.rules.evidence.refusals import failure
 from harness.rules.habits import FAILED_REQUESTS, Habit
 from harness.rules.missing import NotVerifiableError, required
 from harness.rules.probe import ProbeGroup, ProbeRequest, ProbeResponses, Trials
+from harness.rules.refusals import failure
 from harness.rules.rule import GUIDE, Problem
 
 AT_ONCE = 64
@@ -40,18 +40,18 @@ def _requests(api: Api) -> tuple[ProbeRequest, ...]:
 
 
 GROUP = ProbeGroup(
-    "load", _requests, GUIDE, suite="full", modes=MODES, burst=AT_ONCE, component="shared"
+    "load", GUIDE, generated=_requests, suite="full", modes=MODES, burst=AT_ONCE, component="shared"
 )
 _FEWEST_FAILURES = 2
 """Requests after clients that leave, which fail by no chance."""
 _leaving = partial(ProbeRequest, tries=3, whole=False)
 LEAVING_GROUP = ProbeGroup(
     "leaving",
-    lambda _api: (
+    GUIDE,
+    generated=lambda _api: (
         _leaving("left", _STORY, sender=Sender(leaves=True), valid=False),
         _leaving("next", _STORY, after="left", max_tokens=16),
     ),
-    GUIDE,
     modes=("streaming",),
     family="load",
     component="failures",

@@ -217,4 +217,6 @@ def _copies() -> Iterator[ProbeRequest]:
         )
 
 
-GROUP = ProbeGroup("long", _requests, HARMONY, suite="long", expensive=True, component="messages")
+GROUP = ProbeGroup(
+    "long", HARMONY, generated=_requests, suite="long", expensive=True, component="messages"
+)

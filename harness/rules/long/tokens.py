@@ -10,7 +10,6 @@ from functools import cache
 
 from harness.api.parsed_rollout import ParsedExchange
 from harness.records.conditions import Api
-from harness.rules.evidence.refusals import failure, outcome, refused, require_intact
 from harness.rules.evidence.rendering import Prompt, bare_lengths, differences
 from harness.rules.long.requests import (
     COUNTED,
@@ -25,6 +24,7 @@ from harness.rules.long.requests import (
 )
 from harness.rules.missing import NotVerifiableError
 from harness.rules.probe import ProbeResponses, TrialResult, Trials
+from harness.rules.refusals import failure, outcome, refused, require_intact
 from harness.rules.rule import ERRORS, Problem
 
 _SHORT = cell(SHORTEST, COUNTED)

@@ -13,7 +13,7 @@ from harness.api import DIALECTS
 from harness.api.items import Message
 from harness.golden.distance import ReportedToken, entries_of
 from harness.records.conditions import MODES, Api
-from harness.rules.evidence.refusals import served_replies
+from harness.rules.evidence.fetched import served_replies
 from harness.rules.missing import NotVerifiableError, required
 from harness.rules.probe import GARBLED, ProbeGroup, ProbeRequest, ProbeResponses, Trials
 from harness.rules.rule import CHAT, Problem
@@ -94,8 +94,8 @@ def _drawn_requests(api: Api) -> tuple[ProbeRequest, ...]:
 
 GROUP = ProbeGroup(
     "logprobs",
-    lambda api: (*_requests(api), *_drawn_requests(api)),
     CHAT,
+    generated=lambda api: (*_requests(api), *_drawn_requests(api)),
     needs="logprobs",
     family="numerics",
     component="sampling",

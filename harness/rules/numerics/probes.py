@@ -32,16 +32,16 @@ from harness.text import percentage
 
 GROUP = ProbeGroup(
     "numerics",
-    golden_prompts.greedy,
     HARMONY,
+    generated=golden_prompts.greedy,
     apis=APIS,
     golden=lambda golden: golden,
     component="model",
 )
 LONG_GROUP = ProbeGroup(
     "long.numerics",
-    golden_prompts.long,
     HARMONY,
+    generated=golden_prompts.long,
     suite="long",
     apis=APIS,
     golden=lambda golden: golden.long,
@@ -51,8 +51,8 @@ LONG_GROUP = ProbeGroup(
 )
 DRAWN_GROUP = ProbeGroup(
     "sampling.drawn",
-    golden_prompts.drawn,
     "https://arxiv.org/abs/2410.20247",
+    generated=golden_prompts.drawn,
     suite="full",
     golden=lambda golden: golden if golden.drawn else None,
     family="numerics",

@@ -124,8 +124,8 @@ def _requests(api: Api) -> tuple[ProbeRequest, ...]:
 
 GROUP = ProbeGroup(
     "prompt",
-    _requests,
     HARMONY,
+    generated=_requests,
     relations=UNRELIABLE_PROMPT_TOKENS,
     component="prompt",
 )

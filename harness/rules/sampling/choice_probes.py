@@ -7,9 +7,10 @@ from harmony.render import text_tokens
 from harness.api.fields import objects
 from harness.api.items import Reply
 from harness.api.ledger import extra_tokens
-from harness.rules.evidence.refusals import failure, served
+from harness.rules.evidence.fetched import served
 from harness.rules.missing import NotVerifiableError, required
 from harness.rules.probe import ProbeResponses, Trials, prompt_tokens
+from harness.rules.refusals import failure
 from harness.rules.rule import Problem
 from harness.rules.sampling.probes import texts_of
 from harness.rules.sampling.requests import CHOICES, FRESH, GROUP, HOT, STREAMS, TRIES

@@ -4,10 +4,11 @@ from contextlib import suppress
 from itertools import pairwise
 
 from harness.records.conditions import EFFORTS
+from harness.rules.evidence.fetched import served
 from harness.rules.evidence.prompt_counts import UNRELIABLE_PROMPT_TOKENS
-from harness.rules.evidence.refusals import declined, failure, served
 from harness.rules.missing import NotVerifiableError
 from harness.rules.probe import ProbeResponses, Trials
+from harness.rules.refusals import declined, failure
 from harness.rules.rule import GUIDE, Problem
 from harness.rules.sampling.effort import SCHEMA, TOOL, other_prompts, requests_with, same_effort
 from harness.rules.sampling.requests import EFFORT_REQUESTS, GROUP, OTHER_EFFORTS

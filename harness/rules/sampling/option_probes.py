@@ -8,9 +8,10 @@ from harness.api.fields import nested
 from harness.api.items import Message
 from harness.api.parsed_rollout import ParsedExchange
 from harness.records.conditions import Api
+from harness.rules.evidence.fetched import served
 from harness.rules.evidence.offers import WEATHER
-from harness.rules.evidence.refusals import failure, refused, served
 from harness.rules.probe import MAY_BE_REFUSED, ProbeGroup, ProbeRequest, ProbeResponses, Trials
+from harness.rules.refusals import failure, refused
 from harness.rules.rule import RESPONSES, Problem
 
 _HI = (Message("user", "Hi there!"),)
@@ -46,7 +47,9 @@ def _requests(api: Api) -> Sequence[ProbeRequest]:
     return (*_REQUESTS, ProbeRequest("padded", _HI, options=options, whole=False, valid=False))
 
 
-GROUP = ProbeGroup("options", _requests, RESPONSES, family="sampling", component="options")
+GROUP = ProbeGroup(
+    "options", RESPONSES, generated=_requests, family="sampling", component="options"
+)
 
 
 @GROUP.probe("options.repeated", ("options",), apis=("responses",), severity="warning")

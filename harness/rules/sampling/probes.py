@@ -7,7 +7,7 @@ from functools import partial
 from itertools import chain
 
 from harness.api.parsed_rollout import ParsedExchange
-from harness.rules.evidence.refusals import first_replies, served
+from harness.rules.evidence.fetched import first_replies, served
 from harness.rules.missing import NotVerifiableError
 from harness.rules.probe import ProbeResponses, Trials
 from harness.rules.rule import Problem

@@ -106,7 +106,7 @@ EFFORT_REQUESTS = tuple(
 )
 GROUP = ProbeGroup(
     "sampling",
-    lambda api: (*effort_requests(api), *EFFORT_REQUESTS, *_REQUESTS),
     CHAT,
+    generated=lambda api: (*effort_requests(api), *EFFORT_REQUESTS, *_REQUESTS),
     component="prompt",
 )

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping
 from harness.api.fields import objects
 from harness.api.items import Message
 from harness.records.conditions import Api
-from harness.rules.evidence.refusals import outcome, refused, require_intact
 from harness.rules.probe import (
     MAY_BE_REFUSED,
     ProbeRequest,
@@ -17,6 +16,7 @@ from harness.rules.probe import (
     Trials,
     prompt_tokens,
 )
+from harness.rules.refusals import outcome, refused, require_intact
 from harness.rules.rule import Problem
 from harness.rules.state.previous_response_probes import (
     FIRST,

@@ -6,10 +6,10 @@ from typing import Any
 from harness.api.items import Follow, Message
 from harness.records.conditions import Api
 from harness.rules.check import Family
-from harness.rules.evidence.refusals import declined, outcome, refused, require_intact
 from harness.rules.evidence.subjects import Answer, answers
 from harness.rules.missing import NotVerifiableError
 from harness.rules.probe import ProbeRequest, ProbeResponses, Trials
+from harness.rules.refusals import declined, outcome, refused, require_intact
 from harness.rules.rule import Problem
 from harness.rules.state.previous_response_probes import GROUP, STATE, stores_nothing
 

@@ -19,7 +19,6 @@ from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
 from harness.records.conditions import MODES, Mode
 from harness.rules.evidence.offers import MARKDOWN, WEATHER
 from harness.rules.evidence.prompt_counts import UNRELIABLE_PROMPT_TOKENS
-from harness.rules.evidence.refusals import declined, is_damaged, outcome, refused
 from harness.rules.evidence.rendering import Prompt, after_calls, differences
 from harness.rules.missing import NotVerifiableError, repeated, required
 from harness.rules.probe import (
@@ -31,6 +30,7 @@ from harness.rules.probe import (
     Trials,
     prompt_tokens,
 )
+from harness.rules.refusals import declined, is_damaged, outcome, refused
 from harness.rules.rule import Problem
 
 STATE = "https://platform.openai.com/docs/guides/conversation-state"
@@ -92,8 +92,8 @@ _REQUESTS = (
 )
 GROUP = ProbeGroup(
     "state",
-    lambda _api: _REQUESTS,
     STATE,
+    generated=lambda _api: _REQUESTS,
     apis=("responses",),
     relations=UNRELIABLE_PROMPT_TOKENS,
     component="storage",

@@ -19,7 +19,6 @@ from harness.records.conditions import Mode
 from harness.records.rollouts import Sender
 from harness.rules.evidence.offers import WEATHER
 from harness.rules.evidence.prompt_counts import UNRELIABLE_PROMPT_TOKENS
-from harness.rules.evidence.refusals import outcome
 from harness.rules.missing import NotVerifiableError
 from harness.rules.probe import (
     MAY_BE_REFUSED,
@@ -29,6 +28,7 @@ from harness.rules.probe import (
     Trials,
     prompt_tokens,
 )
+from harness.rules.refusals import outcome
 from harness.rules.rule import Problem
 
 _GUIDE = "https://developers.openai.com/api/docs/guides/websocket-mode"
@@ -102,8 +102,8 @@ _REQUESTS = (
 )
 GROUP = ProbeGroup(
     "state.websocket",
-    lambda _api: _REQUESTS,
     _GUIDE,
+    generated=lambda _api: _REQUESTS,
     apis=("responses",),
     modes=_STREAMS,
     relations=UNRELIABLE_PROMPT_TOKENS,

@@ -40,8 +40,8 @@ _REQUESTS = tuple(
 )
 GROUP = ProbeGroup(
     "parity",
-    lambda _api: _REQUESTS,
     CHAT,
+    generated=lambda _api: _REQUESTS,
     modes=MODES,
     family="stream",
     component="usage",

@@ -12,8 +12,8 @@ from harness.api.json_schema import misfit
 from harness.api.json_text import objects_in, parsed_object, parsed_value, strings
 from harness.api.parsed_rollout import ParsedExchange
 from harness.records.conditions import BOTH_APIS
+from harness.rules.evidence.fetched import served_replies
 from harness.rules.evidence.prompt_counts import UNRELIABLE_PROMPT_TOKENS
-from harness.rules.evidence.refusals import served_replies
 from harness.rules.missing import NotVerifiableError, required
 from harness.rules.probe import NON_STREAMING, ProbeResponses, Trials, prompt_tokens
 from harness.rules.rule import Problem

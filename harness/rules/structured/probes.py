@@ -10,10 +10,11 @@ from harness.api.json_text import is_padded, objects_in, parsed_object, parsed_v
 from harness.api.parsed_rollout import ParsedExchange
 from harness.records.conditions import MODES
 from harness.rules.account.entry import BEYOND_ASCII
-from harness.rules.evidence.refusals import refused, served_replies
+from harness.rules.evidence.fetched import served_replies
 from harness.rules.habits import Habit
 from harness.rules.missing import NotVerifiableError, repeated, required
 from harness.rules.probe import ProbeResponses, Trials, account_judge
+from harness.rules.refusals import refused
 from harness.rules.rule import Problem
 from harness.rules.structured.checks import lost_answer, missing_answer
 from harness.rules.structured.effect_probes import FEATURE, fit_elsewhere

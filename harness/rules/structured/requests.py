@@ -146,4 +146,6 @@ def _requests(api: Api) -> tuple[ProbeRequest, ...]:
     )
 
 
-GROUP = ProbeGroup("structured", _requests, STRUCTURED, needs="json_schema", component="structured")
+GROUP = ProbeGroup(
+    "structured", STRUCTURED, generated=_requests, needs="json_schema", component="structured"
+)

@@ -49,7 +49,7 @@ _REQUESTS = tuple(
     for name, text in ALL_TEXTS.items()
 )
 GROUP = ProbeGroup(
-    "echo", lambda _api: _REQUESTS, CHAT, modes=MODES, family="text", component="text"
+    "echo", CHAT, generated=lambda _api: _REQUESTS, modes=MODES, family="text", component="text"
 )
 
 

@@ -8,16 +8,12 @@ counts as a refusal of what was asked for, which other requests lack.
 
 import json
 import re
-from collections.abc import Iterable, Iterator
-from itertools import islice
 
 from harness.api.fields import both_ends, json_object
-from harness.api.items import Reply
 from harness.api.parsed_request import ParsedRequest
 from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
 from harness.api.statuses import explanation, meaning
 from harness.rules.missing import NotVerifiableError
-from harness.rules.probe import ProbeResponses, TrialResult
 from harness.rules.rule import Problem
 
 _REFUSED = range(400, 500)
@@ -67,7 +63,7 @@ def refused(rollout: ParsedRollout) -> bool:
 def declined(rollout: ParsedRollout) -> bool:
     """Whether the provider refused what the last request asks for."""
     last = rollout.exchanges[-1]
-    return _is_refusal(last) and foreign_reason(last) is None
+    return is_refusal(last) and foreign_reason(last) is None
 
 
 def is_of_upstream(exchange: ParsedExchange) -> bool:
@@ -79,7 +75,8 @@ def is_of_upstream(exchange: ParsedExchange) -> bool:
     return bool(response and response.status in _REFUSED and meaning(response) == "server_error")
 
 
-def _is_refusal(exchange: ParsedExchange) -> bool:
+def is_refusal(exchange: ParsedExchange) -> bool:
+    """Whether a response refuses its request."""
     response = exchange.recorded.response
     return response is not None and meaning(response) == "refusal"
 
@@ -91,7 +88,7 @@ def foreign_reason(exchange: ParsedExchange) -> str | None:
     request, or a type in it, may be about that.
     """
     response, body = exchange.recorded.response, exchange.request.body
-    if not _is_refusal(exchange) or response is None or not body:
+    if not is_refusal(exchange) or response is None or not body:
         return None
     said = response.text.lower()
     sent = json.dumps({name: value for name, value in body.items() if value}).lower()
@@ -150,35 +147,6 @@ def _is_of_request(name: str, body: object) -> bool:
     return any(f"_{word}".endswith(ends) for word in _NAME.findall(json.dumps(body).lower()))
 
 
-def served(responses: ProbeResponses, name: str, feature: str) -> tuple[ParsedRollout, ...]:
-    """Return the rollouts of one request that were not refused.
-
-    `feature` is what the provider may lack, as the object of a sentence. Raises NotVerifiableError
-    if all were refused, or none was sent. Only a refusal of the feature is legitimate:
-    `request.refused.foreign` reports others.
-    """
-    rollouts = responses.all(name)
-    kept = tuple(each for each in rollouts if not _is_refusal(each.exchanges[-1]))
-    if not kept:
-        last = next((each for each in rollouts if not declined(each)), rollouts[0]).exchanges[-1]
-        if reason := foreign_reason(last):
-            raise NotVerifiableError("refuses_otherwise", feature=feature, cause=reason)
-        raise NotVerifiableError("refuses_feature", feature=feature, status=last.status or 0)
-    return kept
-
-
-def served_replies(
-    responses: ProbeResponses, names: Iterable[str], feature: str
-) -> Iterator[tuple[ParsedExchange, Reply]]:
-    """Yield the last exchange and reply of each served rollout. Raises NotVerifiableError."""
-    for name in names:
-        for rollout in served(responses, name, feature):
-            exchange = rollout.exchanges[-1]
-            if exchange.reply is None:
-                raise NotVerifiableError("fails_on_feature", feature=feature, got=outcome(exchange))
-            yield exchange, exchange.reply
-
-
 def is_damaged(exchange: ParsedExchange) -> bool:
     """Whether a response has a 2xx status and is unreadable, which `reply.unreadable` reports.
 
@@ -193,7 +161,7 @@ def require_intact(*exchanges: ParsedExchange) -> None:
         raise NotVerifiableError("unreadable")
 
 
-def failure(rollout: ParsedRollout, feature: str) -> TrialResult:
+def failure(rollout: ParsedRollout, feature: str) -> Problem | None:
     """Return the problem of a rollout without a final readable reply; None if it has one.
 
     `feature` is what was requested, as the object of a sentence. Raises NotVerifiableError if the
@@ -221,9 +189,3 @@ def outcome(exchange: ParsedExchange) -> str:
     if got and len(got) > _SHOWN:
         got = both_ends(got, _SHOWN) if json_object(got) is None else explanation(response, _SHOWN)
     return f"status {response.status}: {got or 'no body'}"
-
-
-def first_replies(rollouts: Iterable[ParsedRollout]) -> Iterator[tuple[ParsedExchange, Reply]]:
-    """Yield the first reply of each rollout, if it is readable."""
-    for rollout in rollouts:
-        yield from islice(rollout.replies, 1)
