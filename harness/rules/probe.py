@@ -106,7 +106,7 @@ class ProbeRequest(Sample):
         """Return the request with its options over an API."""
         if self.options_of is None:
             return self
-        return replace(self, options={**self.options, **self.options_of(api)}, options_of=None)
+        return replace(self, options={**self.options_of(api), **self.options}, options_of=None)
 
     def within(self, max_context: int) -> ProbeRequest | None:
         """Return the request for a provider with this context length; None if it does not fit."""

@@ -1,12 +1,11 @@
 """Where a reply ends: at the token limit, or at a stop string."""
 
-from dataclasses import replace
 from functools import partial
 
 from harness.api.items import Message
 from harness.api.json_text import ends_early
 from harness.api.ledger import FRAMING
-from harness.records.conditions import MODES, Api
+from harness.records.conditions import MODES
 from harness.rules.evidence.offers import NOTE, answer_format, closed
 from harness.rules.missing import NotVerifiableError
 from harness.rules.probe import (
@@ -16,7 +15,7 @@ from harness.rules.probe import (
     NON_STREAMING,
     ProbeGroup,
     ProbeRequest,
-    ProbeResponses,
+    Sent,
     Trials,
 )
 from harness.rules.refusals import declined, outcome
@@ -49,10 +48,10 @@ _QUESTION = (
     Message("user", "What is the code word?"),
 )
 _OTHER_LIMIT = "max_completion_tokens"
-_CUT_JSON, _WITHIN_JSON = "cut list", 320  # its limit; ends within the list
-_IN_COT, _WITHIN_COT = "cut in the CoT", 24  # its limit; a CoT with high effort is longer
-_AT_HEADER = {f"cut at {limit}": limit for limit in range(16, 48, 4)}
-"""Requests whose limits are 4 tokens apart: four limits fall inside the header between CoT and
+_WITHIN_JSON = 320  # a limit that ends within the list
+_WITHIN_COT = 24  # a limit; a CoT with high effort is longer
+_AT_HEADER = range(16, 48, 4)
+"""Limits that are 4 tokens apart: four limits fall inside the header between CoT and
 answer, so one of these does if the CoT has 8 to 39 tokens. `limits.prefix` judges them."""
 _ZEROS = 360
 """Entries of a list that a schema requires. The answer has more than `LEAST` tokens, also that of a
@@ -70,130 +69,83 @@ _OF_ZEROS = closed(
 )
 
 
-def _requests(api: Api) -> tuple[ProbeRequest, ...]:
-    refusable = MAY_BE_REFUSED | {"request.failed"}
-    other = {_OTHER_LIMIT: LIMIT}
-    cut = partial(ProbeRequest, effort="low", max_tokens=LIMIT, whole=False)
-    cut_list = partial(
-        cut,
-        turns=_LIST,
-        options=answer_format(api, _OF_ZEROS),
-        provokes=refusable | GARBLED | {"text.runaway", "answer.json"},
+GROUP = ProbeGroup("limits", RESPONSES, component="ends")
+_REFUSABLE = MAY_BE_REFUSED | {"request.failed"}
+_cut = partial(ProbeRequest, effort="low", max_tokens=LIMIT, whole=False)
+_cut_list = partial(
+    _cut,
+    turns=_LIST,
+    options_of=partial(answer_format, schema=_OF_ZEROS),
+    provokes=_REFUSABLE | GARBLED | {"text.runaway", "answer.json"},
+)
+_asked = partial(ProbeRequest, turns=_QUESTION, temperature=0.0)
+_hard = partial(_cut, turns=_QUESTION, effort="high", temperature=0.0)
+_stopped = partial(_asked, apis=("chat",), provokes=_REFUSABLE, modes=MODES)
+_UNLIMITED = GROUP.send(_hard("unlimited", max_tokens=None))
+_UNLIMITED_LIST = GROUP.send(_cut_list("unlimited list", max_tokens=None, context=2 * LEAST))
+# Checks and the account judge the replies to the others.
+GROUP.send(_cut("cut", _LONG, modes=MODES))
+GROUP.send(_cut("cut tool", _TOOL_LONG, (NOTE,), modes=MODES))
+GROUP.send(_hard("cut in the CoT", max_tokens=_WITHIN_COT, tries=2, modes=MODES))
+GROUP.send(_cut_list("cut list", max_tokens=_WITHIN_JSON, modes=MODES))
+GROUP.send_all(
+    _asked(f"cut at {limit}", max_tokens=limit, whole=False, provokes=_REFUSABLE, modes=MODES)
+    for limit in _AT_HEADER
+)
+GROUP.send_all(
+    _cut(
+        name,
+        (Message("user", text),),
+        max_tokens=MORE_TOKENS,
+        context=MORE_TOKENS + LEAST,
+        provokes=MAY_BE_REFUSED,
+        modes=NON_STREAMING,
     )
-    requests = [
-        cut("cut", _LONG, modes=MODES),
-        cut("cut tool", _TOOL_LONG, (NOTE,), modes=MODES),
-        cut("unlimited", _QUESTION, effort="high", temperature=0.0, max_tokens=None),
-        cut(
-            _IN_COT,
-            _QUESTION,
-            effort="high",
-            temperature=0.0,
-            max_tokens=_WITHIN_COT,
-            tries=2,
-            modes=MODES,
-        ),
-        cut_list(_CUT_JSON, max_tokens=_WITHIN_JSON, modes=MODES),
-        cut_list("unlimited list", max_tokens=None, context=2 * LEAST),
-        *(
-            cut(
-                name,
-                _QUESTION,
-                effort=None,
-                temperature=0.0,
-                max_tokens=limit,
-                provokes=refusable,
-                modes=MODES,
-            )
-            for name, limit in _AT_HEADER.items()
-        ),
-        *(
-            cut(
-                name,
-                (Message("user", text),),
-                max_tokens=MORE_TOKENS,
-                context=MORE_TOKENS + LEAST,
-                provokes=MAY_BE_REFUSED,
-                modes=NON_STREAMING,
-            )
-            for name, text in _LONG_ANSWERS.items()
-        ),
-        ProbeRequest("whole", _QUESTION, temperature=0.0, modes=("streaming",)),
-    ]
-    if api == "chat":
-        requests += [
-            cut(
-                "cut otherwise",
-                _LONG,
-                max_tokens=None,
-                options=other,
-                provokes=refusable | {"finish.limit"},
-            ),
-            ProbeRequest(
-                "stopped",
-                _QUESTION,
-                temperature=0.0,
-                options={"stop": [STOP]},
-                tries=3,
-                provokes=refusable,
-                modes=MODES,
-            ),
-            ProbeRequest(
-                "stopped at a limit",
-                _QUESTION,
-                temperature=0.0,
-                max_tokens=LIMIT,
-                whole=False,
-                options={"stop": [STOP]},
-                provokes=refusable,
-                modes=MODES,
-            ),
-            *(
-                ProbeRequest(
-                    name,
-                    _QUESTION,
-                    temperature=0.0,
-                    options=answer_format(api, _OF_WORD) | stop,
-                    provokes=refusable | ({"answer.json"} if stop else set()),
-                    modes=MODES,
-                )
-                for name, stop in (("schema", {}), ("stopped in a schema", {"stop": [_IN_WORD]}))
-            ),
-            ProbeRequest(
-                "stopped by another",
-                _QUESTION,
-                temperature=0.0,
-                options={"stop": [_UNUSED_STOP, STOP]},
-                tries=2,
-                provokes=refusable,
-                modes=MODES,
-            ),
-        ]
-    return tuple(requests)
+    for name, text in _LONG_ANSWERS.items()
+)
+GROUP.send(_asked("whole", modes=("streaming",)))
+GROUP.send(_stopped("stopped", options={"stop": [STOP]}, tries=3))
+GROUP.send(_stopped("stopped at a limit", options={"stop": [STOP]}, max_tokens=LIMIT, whole=False))
+_in_schema = partial(_stopped, options_of=partial(answer_format, schema=_OF_WORD))
+GROUP.send(_in_schema("schema"))
+GROUP.send(
+    _in_schema(
+        "stopped in a schema",
+        options={"stop": [_IN_WORD]},
+        provokes=_REFUSABLE | {"answer.json"},
+    )
+)
+GROUP.send(_stopped("stopped by another", options={"stop": [_UNUSED_STOP, STOP]}, tries=2))
+_CUT_OTHERWISE = GROUP.send(
+    _cut(
+        "cut otherwise",
+        _LONG,
+        max_tokens=None,
+        apis=("chat",),
+        options={_OTHER_LIMIT: LIMIT},
+        provokes=_REFUSABLE | {"finish.limit"},
+    )
+)
 
 
-GROUP = ProbeGroup("limits", RESPONSES, generated=_requests, component="ends")
-
-
-@GROUP.probe(
+@GROUP.given(
     "limits.max_completion_tokens",
-    ("cut otherwise",),
+    _CUT_OTHERWISE,
     source=CHAT,
     apis=("chat",),
     unjudged="shorter_than_limit",
     fix="Apply max_completion_tokens as the limit of output tokens.",
 )
-def _finish_otherwise(responses: ProbeResponses) -> Trials:
+def _finish_otherwise(cut: Sent) -> Trials:
     """max_completion_tokens limits a Chat reply like max_tokens.
 
     OpenAI's SDKs and agents use this name today. To refuse it is a warning.
     """
-    for rollout in responses.all("cut otherwise"):
-        last = rollout.exchanges[-1]
+    for rollout, last in cut.last:
         if declined(rollout):
             message = f"The provider refuses {_OTHER_LIMIT}."
-            refusal = Problem(last, message, "a reply", outcome(last), f"$.{_OTHER_LIMIT}")
-            yield replace(refusal, severity="warning")
+            path = f"$.{_OTHER_LIMIT}"
+            yield Problem(last, message, "a reply", outcome(last), path, severity="warning")
         elif (count := last.reply.output_tokens or 0 if last.reply else 0) > LIMIT + FRAMING:
             message = f"The reply is longer than {_OTHER_LIMIT} allows."
             yield Problem(last, message, f"at most {LIMIT} tokens", f"{count}", "$.usage")
@@ -201,12 +153,12 @@ def _finish_otherwise(responses: ProbeResponses) -> Trials:
             yield None
 
 
-@GROUP.probe(
+@GROUP.given(
     "limits.default",
-    ("unlimited", "unlimited list"),
+    (_UNLIMITED, _UNLIMITED_LIST),
     fix="Apply no limit of output tokens that the request does not set.",
 )
-def _default(responses: ProbeResponses) -> Trials:
+def _default(unlimited: Sent) -> Trials:
     """A reply to a request without a token limit is not truncated early.
 
     A low default limit ends the replies of a reasoning model before the answer begins. A schema
@@ -214,10 +166,9 @@ def _default(responses: ProbeResponses) -> Trials:
     report the truncation ends this JSON after a round number of tokens. Where a reply was
     truncated, shorter ones do not count: they cannot show its limit.
     """
-    responses.all("unlimited", "unlimited list")
     whole: list[int | None] = []
     cut: list[int] = []
-    for _, exchange, reply in responses.readable("unlimited", "unlimited list"):
+    for exchange, reply in unlimited.readable if unlimited.rollouts else ():
         count = reply.output_tokens
         if reply.finish != "length" and not (
             count and count % _UNIT == 0 and ends_early(reply.text)
