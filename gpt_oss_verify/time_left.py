@@ -1,5 +1,6 @@
 """How long the attempts that are left will take, estimated from those that have ended."""
 
+import math
 from bisect import bisect_right
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
@@ -115,7 +116,7 @@ def _last_wait(durations: Sequence[float], at_once: float) -> float:
 
     def even(seconds: float) -> bool:
         longer = sum(d - seconds for d in durations if d > seconds)
-        return longer / total <= 1 - 0.5 ** (1 / at_once)
+        return longer / total <= 1 - math.pow(0.5, 1 / at_once)
 
     usual = sum(d * d for d in durations) / 2 / total
     return max(0.0, _least(even, durations[-1]) - usual)

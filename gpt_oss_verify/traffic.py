@@ -1,7 +1,7 @@
 """The command `import`: a run from recorded traffic of other clients."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +16,7 @@ from harness.errors import ConfigurationError
 from harness.providers.entries import base_of, load_providers
 from harness.records.runs import UNKNOWN_ADDRESS, ProviderInfo
 from harness.records.settings import Names
+from harness.run.run_folder import run_of
 from harness.text import first_few
 from harness.traffic.conversations import Traffic, read_traffic, write_traffic
 
@@ -47,6 +48,9 @@ def import_traffic(
         host: Import only requests to this host.
         verdict: Give a verdict: any error fails the run. Default: findings without a verdict.
     """
+    if (run := _run_of((file, *files))) is not None:
+        say(f"{run} is a run of this tool, which `recheck` judges.")
+        return judge_and_print(run, as_json=as_json)
     try:
         traffic = read_traffic((file, *files), host=host, models=model)
     except ConfigurationError as error:
@@ -69,6 +73,17 @@ def import_traffic(
         verdict=verdict,
     )
     return judge_and_print(folder, as_json=as_json)
+
+
+def _run_of(paths: Sequence[Path]) -> Path | None:
+    """Return the run of this tool that all paths are of. Raises ConfigurationError if only some."""
+    runs = {run: None for run in map(run_of, paths) if run is not None}
+    if runs and (len(runs) > 1 or not all(map(run_of, paths))):
+        raise ConfigurationError(
+            f"{first_few([str(run) for run in runs], 3)}: a run of this tool is not imported with "
+            f"other files; judge it with: gpt-oss-verify recheck {next(iter(runs))}"
+        )
+    return next(iter(runs), None)
 
 
 def _notes(traffic: Traffic) -> Iterator[str]:

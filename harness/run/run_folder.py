@@ -57,6 +57,11 @@ def run_folders(parent: Path) -> list[Path]:
     return sorted(path.parent for path in parent.glob(f"*/{RUN_FILE}"))
 
 
+def run_of(path: Path) -> Path | None:
+    """Return the run folder that a path is, or whose file it is; None for other paths."""
+    return next((folder for folder in (path, path.parent) if (folder / RUN_FILE).is_file()), None)
+
+
 class Unanswered(Record):
     """A time (ISO 8601) at which a provider could not be sampled, or not to the end, and why.
 

@@ -21,6 +21,8 @@ from harness.api.parsed_request import MESSAGE
 from harness.api.responses import FINAL_EVENTS
 from harness.errors import ConfigurationError, os_errors
 from harness.providers.yaml_files import VALUE_ERRORS
+from harness.run.run_folder import run_of
+from harness.run.run_log import RUN_FILE
 from harness.text import first_few
 from harness.traffic.spans import REFUSED, span
 
@@ -46,6 +48,8 @@ _UNREAD = {
     "responses": "a recording of responses (Python), which lacks the bodies of requests",
     "_decoded_content": "a reply that requests-cache decoded",
 }
+_OWN = frozenset({"exchanges", "condition", "attempt"})
+"""The members of an attempt in the log of a run of this tool."""
 _SENDS, _FRAMES = "send", "_webSocketMessages"
 
 
@@ -125,7 +129,11 @@ def _files(paths: Sequence[Path], left_out: Counter[str]) -> Iterator[_File]:
             continue
         read, refused = 0, f"{path} has no recordings ({', '.join(SUFFIXES)}); {RECORD}."
         for inner in sorted(path.rglob("*")):
-            if inner.suffix in SUFFIXES:
+            if (run := run_of(inner)) is not None:
+                left_out["file of a run of this tool, which `recheck` judges"] += inner.is_file()
+                refused = f"{path} has no recordings but runs of this tool; judge one with: "
+                refused += f"gpt-oss-verify recheck {run}"
+            elif inner.suffix in SUFFIXES:
                 try:
                     yield _file(inner)
                     read += 1
@@ -177,6 +185,12 @@ def _file(path: Path) -> _File:
         )
     content = _parsed(raw, path)
     of_newman = isinstance(content, dict) and {"collection", "run"} <= content.keys()
+    first = content[0] if isinstance(content, list) and content else content
+    if isinstance(first, dict) and first.keys() >= _OWN:
+        raise ConfigurationError(
+            f"{path} is a log of a run of this tool, which is judged with all files of its folder "
+            f"({RUN_FILE} and others): gpt-oss-verify recheck FOLDER"
+        )
     listed = content if isinstance(content, list) else [] if of_newman else [content]
     lists = [list(_entries(item)) for item in listed]
     entries = [entry for within in lists for entry in within]
@@ -276,7 +290,7 @@ def _parsed(content: bytes, path: Path) -> object:
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError as error:
-        problem, ends = f"line {error.lineno}: {error.msg}", error.pos >= len(error.doc)
+        problem, ends = f"line {error.lineno}: {error.msg}", error.pos >= len(error.doc) > 0
     values: list[object] = []
     for number, line in enumerate(BytesIO(text), start=1):
         try:

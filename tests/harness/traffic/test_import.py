@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from healthy import response, rollout
+from healthy import SUITE, correct, response, rollout
 from judged_replies import CALL
 from judged_replies import LONG as ANSWER
+from recorded_runs import write_finished_run
 from recordings import WRITERS, har, json_lines, text_of
 from replies import Reply, chat_whole, responses_whole
 
@@ -20,6 +21,7 @@ from harness.traffic.conversations import Traffic, read_traffic
 MODEL = "openai/gpt-oss-20b"
 ASK = {"role": "user", "content": "What is the weather in Lisbon?"}
 RESULT = {"role": "tool", "tool_call_id": "call_1", "content": "sunny"}
+CASE = SUITE.cases[0]
 
 
 def pair(body: dict[str, Any], reply: object, **members: Any) -> dict[str, Any]:
@@ -350,6 +352,7 @@ SESSION = f"""
     ("name", "content", "message"),
     [
         ("a.har", '{"log": {"entries": [', "a.har is cut off: its JSON ends in line 1"),
+        ("a.png", "\x89PNG\r\n\x1a\n", "a.png is not a recording"),
         ("a.md", SESSION, "a.md is not a recording"),
         ("a.log", json.dumps(SENT) + "\n{}\nPOST /v1", r"not a recording: .*\(line 3: "),
         ("flows", "1234:9:websocket;0:~8:response;", "mitmdump -nr flows --set hardump=flows.har"),
@@ -365,7 +368,7 @@ SESSION = f"""
 )  # fmt: skip
 def test_bad_files_are_rejected(tmp_path: Path, name: str, content: str, message: str):
     path = tmp_path / name
-    path.write_text(content, encoding="utf-8")
+    path.write_bytes(content.encode("latin-1"))
     with pytest.raises(ConfigurationError, match=message):
         read_traffic([path])
 
@@ -438,6 +441,26 @@ def test_a_folder_is_read_as_its_recordings(tmp_path: Path):
     found = read_traffic([tmp_path])
     assert len(found.info.files) == len(WRITERS)
     assert found.info.requests + found.info.left_out["recorded twice"] == len(WRITERS)
+
+
+def test_a_run_of_this_tool_is_judged_as_recheck_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    """Whatever file of it is given; without its other files, it is not taken for traffic."""
+    monkeypatch.chdir(tmp_path)
+    run_folder = tmp_path / "runs" / "mine"
+    write_finished_run(run_folder, [rollout(correct(CASE), sample=CASE.id)], apis=("chat",))
+    code = run(["recheck", str(run_folder), "--json"])
+    expected = json.loads(capsys.readouterr().out)
+    for path in (run_folder, run_folder / ROLLOUTS_FILE, run_folder / "report.html"):
+        assert judged(capsys, code, path, "--verdict") == expected
+    lone = tmp_path / "copy.jsonl"
+    lone.write_bytes((run_folder / ROLLOUTS_FILE).read_bytes())
+    har(tmp_path / "runs", rollout([ANSWER]).exchanges)
+    assert read_traffic([tmp_path / "runs"]).info.requests == 1
+    for paths in (lone, tmp_path), (run_folder, lone):
+        assert run(["import", *map(str, paths), "--provider", "mine"]) == 2
+        assert "gpt-oss-verify recheck" in capsys.readouterr().err
 
 
 def test_a_rejected_request_does_not_fail_the_provider(
