@@ -3,6 +3,7 @@
 import codecs
 import json
 import re
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -141,33 +142,46 @@ def test_texts_may_be_joined_and_arguments_written_again():
     assert not failures(joins, NAMED["characters of several tokens in a call"])
 
 
-@pytest.mark.parametrize(
-    "name", ["answer", "call only", "cut after the reasoning", "empty channel"]
-)
-def test_transformers_parses_harmony_with_the_template_of_the_small_checkpoint(name):
+CONFIG = ROOT / "reference_engine" / "small" / "tokenizer_config.json"
+RESPONSE_TEMPLATE = json.loads(CONFIG.read_text(encoding="utf-8"))["response_template"]
+WRITTEN_MARKERS = "special tokens as text"
+"""A parser of text takes them for the end of the message."""
+
+
+def streamed(chunks: Chunks) -> list[Message]:
     serving = pytest.importorskip("transformers.cli.serving.utils")
-    config = ROOT / "reference_engine" / "small" / "tokenizer_config.json"
-    template = json.loads(config.read_text(encoding="utf-8"))["response_template"]
+    parser = serving.ResponseParser(RESPONSE_TEMPLATE, prefix="<|start|>assistant")
+    text = codecs.getincrementaldecoder("utf-8")("replace")
+    events = [parser.feed(text.decode(b"".join(map(bytes_of, chunk)))) for chunk in chunks]
+    found: list[Message] = []
+    for item in serving.response_events_to_chunks(chain(*events, parser.finalize()[1])):
+        match item:
+            case serving.ToolCall():
+                found.append(Call(item.name, item.arguments))
+            case serving.ReasoningText():
+                found.append(Reasoning(item))
+            case _:
+                found.append(Answer(item))
+    return found
 
-    def parse(chunks: Chunks) -> list[Message]:
-        parser = serving.ResponseParser(template, prefix="<|start|>assistant")
-        text = codecs.getincrementaldecoder("utf-8")("replace")
-        events = []
-        for chunk in chunks:
-            events += parser.feed(text.decode(b"".join(map(bytes_of, chunk))))
-        events += parser.finalize()[1]
-        found: list[Message] = []
-        for item in serving.response_events_to_chunks(events):
-            match item:
-                case serving.ToolCall():
-                    found.append(Call(item.name, item.arguments))
-                case serving.ReasoningText():
-                    found.append(Reasoning(item))
-                case _:
-                    found.append(Answer(item))
-        return found
 
-    assert not failures(parse, NAMED[name])
+@pytest.mark.parametrize("fixture", FIXTURES, ids=str)
+def test_transformers_parses_harmony_with_the_template_of_the_small_checkpoint(fixture):
+    parsing = pytest.importorskip("transformers.utils.chat_parsing")
+    text = b"".join(map(bytes_of, fixture.tokens)).decode("utf-8", "replace")
+    message = parsing.parse_response(text, RESPONSE_TEMPLATE, prefix="<|start|>assistant")
+    whole = [Reasoning(message.get("reasoning_content", "")), Answer(message.get("content", ""))]
+    for called in message.get("tool_calls", []):
+        name, arguments = called["function"].values()
+        cut = isinstance(arguments, str)
+        whole.append(Call(name, arguments if cut else json.dumps(arguments)))
+    assert bool(failures(lambda _chunks: whole, fixture)) == (str(fixture) == WRITTEN_MARKERS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fixture", FIXTURES, ids=str)
+def test_transformers_parses_streams_with_the_template_of_the_small_checkpoint(fixture):
+    assert bool(failures(streamed, fixture)) == (str(fixture) == WRITTEN_MARKERS)
 
 
 def test_the_example_of_the_documentation_is_complete():

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jinja2 import Environment
 
 from harmony.conversation import Conversation, FunctionTool, User
 from harmony.render import render_prompt
@@ -236,6 +237,18 @@ def test_a_kind_of_schema_is_rendered_as_harmony_does(kind: str) -> None:
 @pytest.mark.parametrize("text", ["", "a\n", "a\nb", "a\r\nb\r\n", "\n", "\n\na", "a\r", "\r\n"])
 def test_the_lines_of_a_description_are_those_of_harmony(text: str) -> None:
     assert in_template({}, text) == in_harmony({}, text)
+
+
+def test_an_engine_that_escapes_json_for_html_renders_the_same() -> None:
+    """As minijinja and Jinja2 without transformers do."""
+    written = {"<b>": "&'", "a": "\\\\u003c \\"}
+    schema = obj(a={"type": "object", "default": written})
+    function = {"name": "f", "parameters": schema}
+    template = Environment(trim_blocks=True, lstrip_blocks=True).from_string(TEMPLATE)
+    rendered = template.render(
+        messages=[{"role": "user", "content": "q"}], tools=[function], add_generation_prompt=True
+    )
+    assert rendered == in_harmony(schema, "")
 
 
 TEXTS = st.sampled_from(["", "x", "null", 'say "hi"', "東京 <b>&", "two\nlines"])

@@ -182,33 +182,6 @@ def test_the_tokenizer_splits_as_harmony_does(tokenizer: Any) -> None:
         assert tokenizer.decode(ids) == text
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "header",
-    [
-        "<|channel|>commentary to=functions.get_weather <|constrain|>json<|message|>",
-        "<|channel|>commentary to=functions.get_weather<|message|>",
-        " to=functions.get_weather<|channel|>commentary <|constrain|>json<|message|>",
-    ],
-)
-def test_transformers_reads_harmony_with_the_response_template(tokenizer: Any, header: str) -> None:
-    def parsed(text: str) -> Any:
-        ids = tokenizer.encode(text, add_special_tokens=False)
-        return tokenizer.parse_response(
-            ids,
-            tokenizer.response_template,
-            prefix="<|start|>user<|message|>?<|end|><|start|>assistant",
-        )
-
-    thought = "<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant"
-    called = parsed(f'{thought}{header}{{"location": "Oslo"}}<|call|>')
-    assert called["reasoning_content"] == "Hm."
-    function = {"name": "get_weather", "arguments": {"location": "Oslo"}}
-    assert called["tool_calls"] == [{"type": "function", "function": function}]
-    answered = parsed(f"{thought}<|channel|>final<|message|>Sunny.<|return|>")
-    assert (answered["reasoning_content"], answered["content"]) == ("Hm.", "Sunny.")
-
-
 def test_the_config_names_a_version_of_transformers_that_trusts_its_tokenizer(
     exported: Path,
 ) -> None:
