@@ -327,6 +327,12 @@ class Sent:
         )
 
     @property
+    def usable(self) -> Sent:
+        """Those of several requests that have usable rollouts; the first one if none has any."""
+        names = tuple(each.name for each in self if each.made)
+        return replace(self, names=names or self.names[:1])
+
+    @property
     def rollouts(self) -> tuple[ParsedRollout, ...]:
         """The usable rollouts. Raises NotVerifiableError."""
         rollouts = self.made
@@ -401,14 +407,15 @@ class Sent:
                 entry = self.responses.account.of(rollout.rollout.id, exchange.index)
                 yield rollout, exchange, reply, entry
 
-    def served(self, feature: str) -> tuple[ParsedRollout, ...]:
-        """Return the rollouts that were not refused.
+    def served(self, feature: str) -> Sent:
+        """Return what was not refused.
 
         `feature` is what the provider may lack, as the object of a sentence. Raises
         NotVerifiableError if a request was always refused, or not sent. Only a refusal of the
         feature is legitimate: `request.refused.foreign` reports others.
         """
-        return tuple(rollout for each in self for rollout in each._served(feature))
+        kept = {each.name: each._served(feature) for each in self}
+        return replace(self, responses=replace(self.responses, rollouts=kept))
 
     def _served(self, feature: str) -> Sequence[ParsedRollout]:
         kept = [rollout for rollout, last in self.last if not is_refusal(last)]
@@ -440,24 +447,23 @@ class Sent:
                 yield None if refused(rollout) else failure(rollout, feature)
 
 
-def account_judge(*names: str, reports: Callable[[Entry], object]) -> Judge:
-    """Return a judge of what the account says of the replies to these requests.
+def account_judge(reports: Callable[[Entry], object]) -> Callable[[Sent], Trials]:
+    """Return a judge of what the account says of the replies to requests.
 
     Replies that it does not know are not judged. If all replies to a request have the same value
     instead of the wanted one, a model and a server may both be the author, so the reason names it.
     """
 
-    def judge(responses: ProbeResponses) -> Trials:
+    def judge(sent: Sent) -> Trials:
         instead: dict[str, list[str]] = defaultdict(list)
-        for name, rollout in responses.named(*names):
-            for exchange, reply in rollout.replies:
-                entry = responses.account.of(rollout.rollout.id, exchange.index)
-                if reports(entry):
-                    yield Problem(exchange, entry.message, entry.wanted, entry.got)
-                elif entry.kind == "intact":
-                    yield None
-                elif got := _instead(reply, responses.wanted.get(name)):
-                    instead[name].append(got)
+        for rollout, exchange, reply, entry in sent.entries():
+            name = rollout.rollout.sample
+            if reports(entry):
+                yield Problem(exchange, entry.message, entry.wanted, entry.got)
+            elif entry.kind == "intact":
+                yield None
+            elif got := _instead(reply, sent.responses.wanted.get(name)):
+                instead[name].append(got)
         for values in instead.values():
             if len(values) >= _FEWEST_ALIKE and len(set(values)) == 1:
                 got = " \N{RETURN SYMBOL} ".join(values[0].splitlines())
@@ -601,14 +607,14 @@ class ProbeGroup:
         proves, `unjudged` is the code of the reason if there are no trials, and `in_other_mode` the
         probe that tests the same in the other mode. `given` is what else the rule declares.
         """
-        named = [_names(each) for each in requests]
+        named = [_listed(each) for each in requests]
 
         def sent(responses: ProbeResponses) -> Iterator[Sent]:
-            return (Sent(responses, names) for names in named)
+            return (Sent(responses, _over(responses.api, each)) for each in named)
 
         add = self.probe(
             rule_id,
-            dict.fromkeys(name for names in named for name in names),
+            dict.fromkeys(_name(each) for together in named for each in together),
             text=text,
             proves=None if proves is None else lambda responses: proves(*sent(responses)),
             unjudged=unjudged,
@@ -672,13 +678,19 @@ class ProbeGroup:
         return add
 
 
-def _names(requests: _Named | Iterable[_Named]) -> tuple[str, ...]:
-    """Return the names of one request, or of several that stand together."""
-    if isinstance(requests, str):
-        return (requests,)
-    if isinstance(requests, ProbeRequest):
-        return (requests.id,)
-    return tuple(name for each in requests for name in _names(each))
+def _listed(requests: _Named | Iterable[_Named]) -> tuple[_Named, ...]:
+    """Return one request, or several that stand together."""
+    return (requests,) if isinstance(requests, str | ProbeRequest) else tuple(requests)
+
+
+def _name(request: _Named) -> str:
+    return request if isinstance(request, str) else request.id
+
+
+def _over(api: Api, requests: Iterable[_Named]) -> tuple[str, ...]:
+    """Return the names of those that are sent over an API; all if none is."""
+    sent = [each for each in requests if isinstance(each, str) or api in each.apis]
+    return tuple(map(_name, sent or requests))
 
 
 def prompt_tokens(reply: Reply) -> int:

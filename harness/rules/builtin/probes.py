@@ -16,15 +16,15 @@ from harness.api.fields import objects
 from harness.api.items import Message, Reply
 from harness.api.parsed_rollout import ParsedExchange
 from harness.api.responses import CODE_INTERPRETER, CODE_INTERPRETER_CALL
-from harness.records.conditions import MODES, Api
-from harness.rules.evidence.fetched import served_replies
+from harness.records.conditions import MODES
 from harness.rules.habits import Habit
-from harness.rules.missing import NotVerifiableError, required
+from harness.rules.missing import required
 from harness.rules.probe import (
     MAY_BE_REFUSED,
+    Answer,
     ProbeGroup,
     ProbeRequest,
-    ProbeResponses,
+    Sent,
     Trials,
     prompt_tokens,
 )
@@ -35,6 +35,7 @@ _SEARCH_GUIDE = "https://platform.openai.com/docs/guides/tools-web-search"
 _GPT_OSS = "https://github.com/openai/gpt-oss#tools"
 _REFERENCE = "https://platform.openai.com/docs/api-reference/responses/create"
 _MISCOPIED = Habit(0.3)
+_FEATURE = "built-in tools"
 
 
 _HASHED = "gpt-oss-verify 4182"
@@ -64,74 +65,52 @@ _VALUES: Mapping[str, _Computed] = {
         re.compile(r"\b\d{10,14}\b"),
     ),
 }
-_UNLIMITED = (*_VALUES, "search")
 _MOST_CALLS = 1
-
-
-def _requests(_api: Api) -> tuple[ProbeRequest, ...]:
-    python = {"tools": [CODE_INTERPRETER], "include": ["code_interpreter_call.outputs"]}
-    search = {"tools": [{"type": "web_search"}], "include": ["web_search_call.action.sources"]}
-    hashed = f"hashlib.sha256({_HASHED.encode()!r}).hexdigest()[:12]"
-    hashing = Message("user", f"Use Python to compute {hashed} and answer with the value.")
-    product = f"Use Python to compute {_FACTORS[0]} * {_FACTORS[1]} and answer with it."
-    limited = (
-        "Run Python in three separate calls: first print(17 ** 9), then print(19 ** 9), "
-        "then print(23 ** 9). Answer with the three values."
-    )
-    searched = "Search the web for the population of Iceland. Answer in one sentence and cite."
-    request = partial(ProbeRequest, tries=2, provokes=MAY_BE_REFUSED)
-    return (
-        ProbeRequest("plain", (hashing,)),
-        request("hash", (hashing,), options=python),
-        request("product", (Message("user", product),), options=python),
-        request(
-            "limited",
-            (Message("user", limited),),
-            options={**python, "max_tool_calls": _MOST_CALLS},
-            tries=1,
-            whole=False,
-        ),
-        request("search", (Message("user", searched),), options=search),
-    )
 
 
 GROUP = ProbeGroup(
     "builtin",
     _PYTHON_GUIDE,
-    generated=_requests,
     suite="full",
     apis=("responses",),
     modes=MODES,
     needs="built_in_tools",
     component="builtin",
 )
+_PYTHON = {"tools": [CODE_INTERPRETER], "include": ["code_interpreter_call.outputs"]}
+_SEARCH = {"tools": [{"type": "web_search"}], "include": ["web_search_call.action.sources"]}
+_PROGRAM = f"hashlib.sha256({_HASHED.encode()!r}).hexdigest()[:12]"
+_HASHING = Message("user", f"Use Python to compute {_PROGRAM} and answer with the value.")
+_request = partial(ProbeRequest, tries=2, provokes=MAY_BE_REFUSED)
+_PLAIN = GROUP.send(ProbeRequest("plain", (_HASHING,)))
+_HASH = GROUP.send(_request("hash", (_HASHING,), options=_PYTHON))
 
 
-@GROUP.probe("builtin.offered", ("plain", "hash"), severity="warning", source=_GPT_OSS)
-def _offered(responses: ProbeResponses) -> Trials:
+@GROUP.given("builtin.offered", _PLAIN, _HASH, severity="warning", source=_GPT_OSS)
+def _offered(plain: Sent, hashed: Sent) -> Trials:
     """A built-in tool reaches the prompt.
 
     gpt-oss calls a built-in tool if the system message declares it, which costs prompt tokens.
     """
-    _, plain = responses.reply("plain")
-    for exchange, reply in _served(responses, "hash"):
+    _, without_tool = plain.first
+    for exchange, reply in hashed.served_replies(_FEATURE):
         if _calls(reply):
             yield None
             continue
-        with_tool, without = prompt_tokens(reply), prompt_tokens(plain)
+        with_tool, without = prompt_tokens(reply), prompt_tokens(without_tool)
         message = "The prompt with code_interpreter has no more tokens than the one without."
         got = f"{with_tool} and {without}"
         lost = Problem(exchange, message, "more tokens", got, "$.usage.input_tokens")
         yield None if with_tool > without else lost
 
 
-@GROUP.probe("builtin.shown", ("hash",))
-def _shown(responses: ProbeResponses) -> Trials:
+@GROUP.given("builtin.shown", _HASH)
+def _shown(hashed: Sent) -> Trials:
     """A program that the provider runs is shown as an item of the response.
 
     Users must be able to see what was executed for them, and clients send the items back.
     """
-    served, value = _served(responses, "hash"), _VALUES["hash"].value
+    served, value = hashed.served_replies(_FEATURE), _VALUES[hashed.name].value
     proven = (answer for answer in served if value in answer[1].text)
     for exchange, reply in required(proven, "no_program"):
         kinds = [str(item.get("type")) for item in _items(reply)]
@@ -140,8 +119,22 @@ def _shown(responses: ProbeResponses) -> Trials:
         yield None if _calls(reply) else hidden
 
 
-@GROUP.probe("builtin.results", _VALUES, habit=_MISCOPIED)
-def _results(responses: ProbeResponses) -> Trials:
+_PRODUCT = GROUP.send(
+    _request(
+        "product",
+        (
+            Message(
+                "user",
+                f"Use Python to compute {_FACTORS[0]} * {_FACTORS[1]} and answer with it.",
+            ),
+        ),
+        options=_PYTHON,
+    )
+)
+
+
+@GROUP.given("builtin.results", (_HASH, _PRODUCT), habit=_MISCOPIED)
+def _results(computed: Sent) -> Trials:
     """The answer has the value that a program printed.
 
     A model that answers with a different value does not see the result, or does not recognize it as
@@ -149,8 +142,9 @@ def _results(responses: ProbeResponses) -> Trials:
     """
     answered = [
         (exchange, text, value.value)
-        for name, value in _VALUES.items()
-        for exchange, reply in _served(responses, name)
+        for each in computed
+        for value in (_VALUES[each.name],)
+        for exchange, reply in each.served_replies(_FEATURE)
         if any(_computes(call, value) for call in _calls(reply))
         if value.form.search(text := _SEPARATOR.sub("", reply.text))
     ]
@@ -159,21 +153,52 @@ def _results(responses: ProbeResponses) -> Trials:
         yield None if value in text else Problem(exchange, message, value, text)
 
 
-@GROUP.probe("builtin.limit", ("limited",), severity="warning", source=_REFERENCE)
-def _limit(responses: ProbeResponses) -> Trials:
+_LIMITED = GROUP.send(
+    _request(
+        "limited",
+        (
+            Message(
+                "user",
+                "Run Python in three separate calls: first print(17 ** 9), then print(19 ** 9), "
+                "then print(23 ** 9). Answer with the three values.",
+            ),
+        ),
+        options={**_PYTHON, "max_tool_calls": _MOST_CALLS},
+        tries=1,
+        whole=False,
+    )
+)
+
+
+@GROUP.given("builtin.limit", _LIMITED, severity="warning", source=_REFERENCE)
+def _limit(limited: Sent) -> Trials:
     """A response has at most `max_tool_calls` calls of built-in tools.
 
     Every call costs time and tokens. Without a limit, a model that repeats itself does not stop.
     """
-    for exchange, reply in _with_calls(responses, "limited"):
+    for exchange, reply in _with_calls(limited):
         count = len(_calls(reply))
         message = "The response has more calls of built-in tools than the request allows."
         wrong = Problem(exchange, message, f"at most {_MOST_CALLS}", str(count), "$.output")
         yield wrong if count > _MOST_CALLS else None
 
 
-@GROUP.probe("builtin.citations", ("search",), severity="warning", source=_SEARCH_GUIDE)
-def _citations(responses: ProbeResponses) -> Trials:
+_SEARCHED = GROUP.send(
+    _request(
+        "search",
+        (
+            Message(
+                "user",
+                "Search the web for the population of Iceland. Answer in one sentence and cite.",
+            ),
+        ),
+        options=_SEARCH,
+    )
+)
+
+
+@GROUP.given("builtin.citations", _SEARCHED, severity="warning", source=_SEARCH_GUIDE)
+def _citations(searched: Sent) -> Trials:
     """Citations of displayed pages are annotations with offsets in the text.
 
     Clients show citations as links. The model writes them as 【cursor†lines】, which users cannot
@@ -181,7 +206,7 @@ def _citations(responses: ProbeResponses) -> Trials:
     """
     cited = [
         (exchange, text, notes, reply)
-        for exchange, reply in _with_calls(responses, "search")
+        for exchange, reply in _with_calls(searched)
         for text, notes in _texts(reply)
         if notes or _MARKER.search(text)
     ]
@@ -200,23 +225,10 @@ def _calls(reply: Reply) -> list[Mapping[str, Any]]:
     return [item for item in _items(reply) if item.get("type") in _KINDS]
 
 
-def _served(responses: ProbeResponses, *names: str) -> Iterator[tuple[ParsedExchange, Reply]]:
-    return served_replies(responses, names, "built-in tools")
-
-
-def _with_calls(responses: ProbeResponses, *names: str) -> Sequence[tuple[ParsedExchange, Reply]]:
+def _with_calls(sent: Sent) -> Sequence[Answer]:
     """Return the replies with a built-in call. Raises NotVerifiableError."""
-    answered = [name for name in names if responses.rollouts.get(name)]
-    answers: list[tuple[ParsedExchange, Reply]] = []
-    missing = NotVerifiableError("no_built_in_call")
-    for name in answered or names:
-        try:
-            answers += [answer for answer in _served(responses, name) if _calls(answer[1])]
-        except NotVerifiableError as error:
-            missing = error
-    if not answers:
-        raise missing
-    return answers
+    answers = sent.served_replies(_FEATURE)
+    return required((answer for answer in answers if _calls(answer[1])), "no_built_in_call")
 
 
 def _computes(call: Mapping[str, Any], value: _Computed) -> bool:

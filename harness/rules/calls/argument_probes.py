@@ -24,7 +24,7 @@ from harness.rules.probe import (
     GARBLED,
     ProbeGroup,
     ProbeRequest,
-    ProbeResponses,
+    Sent,
     Trials,
     account_judge,
 )
@@ -75,7 +75,8 @@ def _request(name: str, prompt: str, tools: tuple[Tool, ...], wanted: Wanted) ->
     )
 
 
-_TEXT_REQUESTS = tuple(
+GROUP = ProbeGroup("tools.arguments", HARMONY, modes=MODES, family="calls", component="calls")
+_TEXT_REQUESTS = GROUP.send_all(
     _request(
         name,
         text.prompt,
@@ -84,36 +85,26 @@ _TEXT_REQUESTS = tuple(
     )
     for name, text in TEXTS.items()
 )
-GROUP = ProbeGroup(
-    "tools.arguments",
-    HARMONY,
-    generated=lambda _api: _TEXT_REQUESTS,
-    modes=MODES,
-    family="calls",
-    component="calls",
-)
-
-
-for _name, _value in TEXTS.items():
-    GROUP.probe(
-        f"tools.arguments.{_name.replace(' ', '_')}",
-        (_name,),
+for _sent, _value in zip(_TEXT_REQUESTS, TEXTS.values(), strict=True):
+    GROUP.given(
+        f"tools.arguments.{_sent.id.replace(' ', '_')}",
+        _sent,
         source=_value.source,
         unjudged="not_copied",
-        text=f"Tool-call arguments with {_value.what or _name} reach the client unchanged. "
+        text=f"Tool-call arguments with {_value.what or _sent.id} reach the client unchanged. "
         "Otherwise the client runs the tool with arguments that the model did not generate.",
-    )(account_judge(_name, reports=is_call_changed))
+    )(account_judge(is_call_changed))
 
 
-_BEYOND_ASCII = tuple(name for name, value in TEXTS.items() if not value.special.isascii())
+_BEYOND_ASCII = [each for each in _TEXT_REQUESTS if not TEXTS[each.id].special.isascii()]
 
 
 _ESCAPE = re.compile(r"\\u[0-9a-fA-F]{4}")
 _FEWEST_CALLS = 2
 
 
-@GROUP.probe("tools.arguments.encoding", _BEYOND_ASCII, severity="warning")
-def _encoding(responses: ProbeResponses) -> Trials:
+@GROUP.given("tools.arguments.encoding", _BEYOND_ASCII, severity="warning")
+def _encoding(beyond_ascii: Sent) -> Trials:
     """Letters beyond ASCII in arguments are encoded in the same way with and without streaming.
 
     The model writes them in one way, so one mode encodes the arguments again. Clients send them
@@ -121,8 +112,8 @@ def _encoding(responses: ProbeResponses) -> Trials:
     """
     escaped: dict[Mode, list[tuple[str, Call]]] = {mode: [] for mode in MODES}
     written: dict[Mode, list[tuple[str, Call]]] = {mode: [] for mode in MODES}
-    named = responses.named(*_BEYOND_ASCII)
-    for name, call in ((name, call) for name, rollout in named for call in calls(rollout)):
+    made = ((rollout.rollout.sample, rollout) for rollout in beyond_ascii.rollouts)
+    for name, call in ((name, call) for name, rollout in made for call in calls(rollout)):
         mode: Mode = "streaming" if call.exchange.events else "non-streaming"
         if _ESCAPE.search(call.call.arguments):
             escaped[mode].append((name, call))
@@ -180,33 +171,24 @@ class Typed:
 
 
 VALUES = TypeAdapter(dict[str, Typed]).validate_python(table("calls")["values"])
-_VALUE_REQUESTS = tuple(
-    _request(
-        name,
-        typed.prompt,
-        (typed.tool,),
-        Wanted(name=typed.name, arguments=typed.arguments),
-    )
-    for name, typed in VALUES.items()
-)
 TYPES_GROUP = ProbeGroup(
-    "tools.types",
-    FUNCTION_CALLING,
-    generated=lambda _api: _VALUE_REQUESTS,
-    modes=MODES,
-    family="calls",
-    component="calls",
+    "tools.types", FUNCTION_CALLING, modes=MODES, family="calls", component="calls"
 )
-
-
 for _name, _typed in VALUES.items():
-    TYPES_GROUP.probe(
+    TYPES_GROUP.given(
         f"tools.arguments.{_name.replace(' ', '_')}",
-        (_name,),
+        TYPES_GROUP.send(
+            _request(
+                _name,
+                _typed.prompt,
+                (_typed.tool,),
+                Wanted(name=_typed.name, arguments=_typed.arguments),
+            )
+        ),
         unjudged="not_written",
         text=f"An argument that is {_typed.what} keeps its JSON type and value. A value of another "
         "type may conform to the schema and still do something else.",
-    )(account_judge(_name, reports=is_call_changed))
+    )(account_judge(is_call_changed))
 
 
 @dataclass(frozen=True)
@@ -225,7 +207,10 @@ _WRITE = Tool(
     '{"written": true}',
 )
 _FILE_TOKENS = 1536  # about 500 of the file, twice with its escapes, and a CoT
-_FILE_REQUESTS = tuple(
+FILES_GROUP = ProbeGroup(
+    "tools.files", FUNCTION_CALLING, modes=MODES, family="calls", component="calls"
+)
+_FILE_REQUESTS = FILES_GROUP.send_all(
     replace(
         _request(
             name,
@@ -241,39 +226,31 @@ _FILE_REQUESTS = tuple(
     )
     for name, file in FILES.items()
 )
-FILES_GROUP = ProbeGroup(
-    "tools.files",
-    FUNCTION_CALLING,
-    generated=lambda _api: _FILE_REQUESTS,
-    modes=MODES,
-    family="calls",
-    component="calls",
-)
 
 
-@FILES_GROUP.probe(
+@FILES_GROUP.given(
     "tools.files.readable",
-    FILES,
+    _FILE_REQUESTS,
     fix="Return what the model wrote, also if a call is long or its JSON is invalid.",
     example=(
         "Long calls become errors of the server's own parser.",
         "https://github.com/ollama/ollama/issues/17638",
     ),
 )
-def _readable(responses: ProbeResponses) -> Trials:
+def _readable(written: Sent) -> Trials:
     """A request to write a file of 40 lines gets a readable reply.
 
     Coding agents send such requests all the time. If the server fails on the call that its own
     model wrote, the agent repeats the request without end.
     """
-    for rollout in responses.all(*FILES):
+    for rollout in written.rollouts:
         yield failure(rollout, "a call that writes a file of 40 lines")
 
 
-FILES_GROUP.probe(
+FILES_GROUP.given(
     "tools.files.kept",
-    FILES,
+    _FILE_REQUESTS,
     unjudged="not_written",
     text="A file of 40 lines in the arguments of a call reaches the client unchanged. Agents run "
     "what they write, so a lost backslash or quote breaks the user's program.",
-)(account_judge(*FILES, reports=is_call_changed))
+)(account_judge(is_call_changed))

@@ -12,7 +12,7 @@ from harness.rules.calls.argument_probes import is_call_changed
 from harness.rules.evidence.offers import BY_NAME, offered
 from harness.rules.evidence.tables import table
 from harness.rules.missing import required
-from harness.rules.probe import ProbeGroup, ProbeResponses, Trials, account_judge
+from harness.rules.probe import ProbeGroup, Sent, Trials, account_judge
 from harness.rules.refusals import failure, outcome
 from harness.rules.rule import FUNCTION_CALLING, HARMONY
 
@@ -35,7 +35,8 @@ _UNKNOWN_CALL = re.compile(
 )
 """What codex-relay and Groq say if the model calls a function that the request does not offer."""
 
-_REQUESTS = tuple(
+GROUP = ProbeGroup("tools.names", FUNCTION_CALLING, family="calls", component="refusals")
+_REQUESTS = GROUP.send_all(
     replace(
         offered(name, renamed.prompt, (replace(BY_NAME[renamed.tool], name=renamed.name),)),
         temperature=0.0,
@@ -43,23 +44,16 @@ _REQUESTS = tuple(
     )
     for name, renamed in NAMES.items()
 )
-GROUP = ProbeGroup(
-    "tools.names",
-    FUNCTION_CALLING,
-    generated=lambda _api: _REQUESTS,
-    family="calls",
-    component="refusals",
-)
 
 
-@GROUP.probe("tools.names.accepted", NAMES)
-def _accepted(responses: ProbeResponses) -> Trials:
+@GROUP.given("tools.names.accepted", _REQUESTS)
+def _accepted(asked: Sent) -> Trials:
     """Function names of up to 64 letters, digits, _ and - are accepted.
 
     The API guarantees it, and programs generate such names. A reply that the provider refused
     because the model called another function is not judged.
     """
-    named = ((rollout, NAMES[name].name) for name, rollout in responses.named(*NAMES))
+    named = ((rollout, NAMES[rollout.rollout.sample].name) for rollout in asked.rollouts)
     judged = (pair for pair in named if not _calls_another(*pair))
     for rollout, name in required(judged, "not_called_by_name"):
         yield failure(rollout, f"a request with a function named {name}")
@@ -75,12 +69,12 @@ def _calls_another(rollout: ParsedRollout, offered: str) -> bool:
     return _UNKNOWN_CALL.search(said) is not None and offered not in said
 
 
-GROUP.probe(
+GROUP.given(
     "tools.names.kept",
-    NAMES,
+    _REQUESTS,
     source=HARMONY,
     unjudged="not_called_by_name",
     component="calls",
     text="Function names are returned unchanged, including hyphens and long names. A client cannot "
     "run a tool by a name that it does not know.",
-)(account_judge(*NAMES, reports=is_call_changed))
+)(account_judge(is_call_changed))

@@ -3,9 +3,8 @@
 from harness.api.items import Message
 from harness.api.ledger import are_joined, extra_tokens
 from harness.records.conditions import MODES
-from harness.rules.evidence.fetched import first_replies
 from harness.rules.evidence.offers import IN_LISBON, WEATHER
-from harness.rules.probe import ProbeGroup, ProbeRequest, ProbeResponses, Trials
+from harness.rules.probe import ProbeGroup, ProbeRequest, Sent, Trials
 from harness.rules.rule import HARMONY, Problem
 
 _RULE = Message(
@@ -19,25 +18,25 @@ _LEAST = 16
 """Extra tokens that must include a text: the format of a message has six,
 and a call may have some more than `extra_tokens` counts, such as its content type."""
 
-_REQUESTS = (ProbeRequest("announced", (_RULE, _QUESTION), (WEATHER,), tries=3, wanted=IN_LISBON),)
-GROUP = ProbeGroup(
-    "tools.preamble", HARMONY, generated=lambda _api: _REQUESTS, family="calls", component="output"
+GROUP = ProbeGroup("tools.preamble", HARMONY, family="calls", component="output")
+_ANNOUNCED = GROUP.send(
+    ProbeRequest("announced", (_RULE, _QUESTION), (WEATHER,), tries=3, wanted=IN_LISBON)
 )
 
 
-@GROUP.probe(
+@GROUP.given(
     "tools.preamble",
-    ("announced",),
+    _ANNOUNCED,
     modes=MODES,
     unjudged="no_preamble",
     fix="Return text before a call as the content of the message.",
 )
-def _preamble(responses: ProbeResponses) -> Trials:
+def _preamble(announced: Sent) -> Trials:
     """Text for the user before a tool call is returned.
 
     Users should know what the agent is about to do, and they pay for the tokens.
     """
-    for exchange, reply in first_replies(responses.all("announced")):
+    for exchange, reply in announced.readable if announced.rollouts else ():
         if not reply.calls or not (reply.reasoning or reply.text):
             continue
         lost = extra_tokens(reply) or 0

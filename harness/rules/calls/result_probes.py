@@ -5,7 +5,7 @@ the results of several calls in one reply only by their order.
 """
 
 import json
-from collections.abc import Iterable
+from collections import defaultdict
 from dataclasses import replace
 from functools import cache, partial
 
@@ -13,13 +13,12 @@ from harness.api.items import ConversationItem, Message, Reply, Tool, ToolCall, 
 from harness.api.parsed_rollout import ParsedExchange
 from harness.records.conditions import MODES
 from harness.records.replies import Wanted
-from harness.rules.evidence.fetched import first_replies
 from harness.rules.evidence.obedience import disobeyed
 from harness.rules.evidence.offers import IN_LISBON, ORDER, TOOLS, WEATHER
 from harness.rules.evidence.rendering import Prompt, differences
 from harness.rules.habits import NEAR_TIES
 from harness.rules.missing import NotVerifiableError, repeated, required
-from harness.rules.probe import ProbeGroup, ProbeRequest, ProbeResponses, Trials
+from harness.rules.probe import ProbeGroup, ProbeRequest, Sent, Trials
 from harness.rules.refusals import failure
 from harness.rules.rule import GUIDE, HARMONY, Problem
 
@@ -35,38 +34,36 @@ RESULTS = {
 _request = partial(ProbeRequest, max_turns=4)
 _DEPENDENT = Message("user", "Find the order A-17 and then call get_weather with its city.")
 _QUESTION = Message("user", "What is the weather in Lisbon?")
-_LOOPS = (
+LOOP_GROUP = ProbeGroup("tools.loop", GUIDE, family="calls", component="history")
+_ORDERED = LOOP_GROUP.send(
     _request(
         "dependent",
         (_DEPENDENT,),
         (ORDER, WEATHER),
         tries=3,
         wanted=Wanted(name=ORDER.name, arguments={"order_id": "A-17"}),
-    ),
-    *(
-        _request(
-            name,
-            (_QUESTION,),
-            tuple(replace(tool, output=output) if tool is WEATHER else tool for tool in TOOLS),
-            tries=2,
-            confirming=1,
-            wanted=IN_LISBON,
-        )
-        for name, output in RESULTS.items()
-    ),
+    )
 )
-LOOP_GROUP = ProbeGroup(
-    "tools.loop", GUIDE, generated=lambda _api: _LOOPS, family="calls", component="history"
+_WITH_RESULTS = LOOP_GROUP.send_all(
+    _request(
+        name,
+        (_QUESTION,),
+        tuple(replace(tool, output=output) if tool is WEATHER else tool for tool in TOOLS),
+        tries=2,
+        confirming=1,
+        wanted=IN_LISBON,
+    )
+    for name, output in RESULTS.items()
 )
 
 
-@LOOP_GROUP.probe("tools.loop.goes_on", ("dependent", *RESULTS), witness=True)
-def _continues(responses: ProbeResponses) -> Trials:
+@LOOP_GROUP.given("tools.loop.goes_on", (_ORDERED, *_WITH_RESULTS), witness=True)
+def _continues(looped: Sent) -> Trials:
     """A conversation continues after any tool result.
 
     Tools fail, return long results, or return nothing. Agents must not fail for that reason.
     """
-    rollouts = (one for one in responses.all("dependent", *RESULTS) if len(one.exchanges) > 1)
+    rollouts = (one for one in looped.rollouts if len(one.exchanges) > 1)
     return (
         failure(rollout, "a conversation with a tool result")
         for rollout in required(rollouts, "no_tool_result")
@@ -185,15 +182,14 @@ _ASKED = (
     _then_asked("Oslo", "Rome", "Cairo", "Athens", "Berlin", "Lisbon"),
     _then_asked("Paris", "Madrid", "Dublin", "Prague", "Warsaw", "Vienna"),
 )
-_SWAPPED = tuple(_asked(*order) for order in _ORDERS)
-_REQUESTS = (*_SWAPPED, *(_looked_up(*told) for told in _TOLD.items()), *_FIVE, *_ASKED)
-GROUP = ProbeGroup(
-    "tools.results", HARMONY, generated=lambda _api: _REQUESTS, family="calls", component="history"
-)
+GROUP = ProbeGroup("tools.results", HARMONY, family="calls", component="history")
+_SWAPPED = GROUP.send_all(_asked(*order) for order in _ORDERS)
+_LOOKED_UP = GROUP.send_all(_looked_up(*told) for told in _TOLD.items())
+_AFTER_FIVE = GROUP.send_all((*_FIVE, *_ASKED))
 
 
-@GROUP.probe("tools.results.order", [request.id for request in _SWAPPED])
-def _order(responses: ProbeResponses) -> Trials:
+@GROUP.given("tools.results.order", _SWAPPED)
+def _order(swapped: Sent) -> Trials:
     """The results of two calls of one function reach the model in the order of the calls.
 
     Nothing else in the prompt assigns results to calls. A model sees their order if it names the
@@ -202,13 +198,13 @@ def _order(responses: ProbeResponses) -> Trials:
     """
     told: list[tuple[ParsedExchange, str, str]] = []
     asked: set[int] = set()
-    for number in range(len(_PAIRS)):
-        answers = []
-        for words in (words for at, words in _ORDERS if at == number):
-            exchange, reply = responses.reply(" not ".join(words))
-            answers.append((exchange, words[0], _named(reply, words) or ""))
-        if len({word for _, _, word in answers} - {""}) == len(answers):
-            told += answers
+    answers: dict[int, list[tuple[ParsedExchange, str, str]]] = defaultdict(list)
+    for each, (number, words) in zip(swapped, _ORDERS, strict=True):
+        exchange, reply = each.first
+        answers[number].append((exchange, words[0], _named(reply, words) or ""))
+    for number, pair in answers.items():
+        if len({word for _, _, word in pair} - {""}) == len(pair):
+            told += pair
             asked.add(number % len(_CITIES))
     wrong = [answer for answer in told if answer[1] != answer[2]]
     if len(asked) < len(_CITIES):
@@ -223,23 +219,25 @@ def _order(responses: ProbeResponses) -> Trials:
 @cache
 def _longer_by(name: str) -> frozenset[int]:
     """By how many tokens a prompt may be longer than the one of the first swapped results."""
-    prompts = {request.id: Prompt(request.turns, request.tools) for request in _REQUESTS}
+    requests = {request.id: request for request in (_SWAPPED[0], *_LOOKED_UP)}
+    prompts = {key: Prompt(request.turns, request.tools) for key, request in requests.items()}
     return differences(prompts[name], prompts[_SWAPPED[0].id])
 
 
-def _reach_model(responses: ProbeResponses, names: Iterable[str]) -> bool:
+def _reach_model(looked_up: Sent, swapped: Sent) -> bool:
     """Whether the prompt tokens are those of conversations with all their results."""
     try:
-        other = responses.prompt_tokens(_SWAPPED[0].id)[1]
-        counts = {name: responses.prompt_tokens(name)[1] for name in names}
+        other = swapped.prompt
+        counts = {each.name: each.prompt for each in looked_up}
     except NotVerifiableError:
         return False
     return all(count - other in _longer_by(name) for name, count in counts.items())
 
 
-@GROUP.probe(
+@GROUP.given(
     "tools.results.used",
-    (*map(_told, _TOLD), _SWAPPED[0].id),
+    _LOOKED_UP,
+    _SWAPPED[0],
     modes=MODES,
     habit=NEAR_TIES,
     behaviour=True,
@@ -250,7 +248,7 @@ def _reach_model(responses: ProbeResponses, names: Iterable[str]) -> bool:
         "https://github.com/ddalcu/mlx-serve/issues/492",
     ),
 )
-def _used(responses: ProbeResponses) -> Trials:
+def _used(looked_up: Sent, swapped: Sent) -> Trials:
     """The model tells what only the tool result contains.
 
     A random word in the result, which is JSON or a sentence, is the answer to the user's question.
@@ -267,20 +265,16 @@ def _used(responses: ProbeResponses) -> Trials:
         got = reply.text or f"a call of {reply.calls[0].name}"
         return Problem(exchange, message, words[name], got)
 
-    trials = list(disobeyed(responses, words, tells, unused))
-    able = any(
-        tells(name, reply)
-        for name in words
-        for _, reply in first_replies(responses.other_apis.get(name, ()))
-    )
-    if trials and all(trials) and not able and _reach_model(responses, words):
+    trials = list(disobeyed(looked_up, tells, unused))
+    able = any(tells(each.name, reply) for each in looked_up for _, reply in each.elsewhere)
+    if trials and all(trials) and not able and _reach_model(looked_up, swapped):
         raise NotVerifiableError("has_results_in_prompt")
     return iter(trials)
 
 
-@GROUP.probe(
+@GROUP.given(
     "tools.results.goes_on",
-    [request.id for request in (*_FIVE, *_ASKED)],
+    _AFTER_FIVE,
     modes=MODES,
     habit=NEAR_TIES,
     behaviour=True,
@@ -291,7 +285,7 @@ def _used(responses: ProbeResponses) -> Trials:
         "https://github.com/raullenchai/Rapid-MLX/issues/569",
     ),
 )
-def _goes_on(responses: ProbeResponses) -> Trials:
+def _goes_on(asked: Sent) -> Trials:
     """The model makes a requested call also after five results.
 
     The same conversation had such calls before: the second of two that one message requests, or
@@ -303,26 +297,20 @@ def _goes_on(responses: ProbeResponses) -> Trials:
         message = "The reply after five tool results has no call, although one is requested."
         return Problem(exchange, message, f"a call of {WEATHER.name}", "no text, no call")
 
-    names = [request.id for request in (*_FIVE, *_ASKED)]
-    intact = {
-        id(reply)
-        for _, rollout in responses.named(*names)
-        for exchange, reply in rollout.replies
-        if responses.account.of(rollout.rollout.id, exchange.index).kind == "intact"
-    }
+    intact = {id(reply) for *_, reply, entry in asked.entries() if entry.kind == "intact"}
 
     def calls_on(_: str, reply: Reply) -> bool | None:
         return bool(reply.calls) or (None if reply.text or id(reply) in intact else False)
 
-    return disobeyed(responses, names, calls_on, ended)
+    return disobeyed(asked, calls_on, ended)
 
 
 _SHORTEST_COT = 16  # characters of a CoT that no answer contains by chance
 
 
-@GROUP.probe(
+@GROUP.given(
     "tools.results.streams",
-    map(_told, _TOLD),
+    _LOOKED_UP,
     modes=MODES,
     component="output",
     unjudged="no_reply_in_both_modes",
@@ -332,21 +320,21 @@ _SHORTEST_COT = 16  # characters of a CoT that no answer contains by chance
         "https://github.com/vllm-project/vllm/issues/39885",
     ),
 )
-def _streams(responses: ProbeResponses) -> Trials:
+def _streams(looked_up: Sent) -> Trials:
     """The text of a stream after a tool result does not contain the CoT.
 
     The same request without streaming shows which text is the CoT. A model may once write it in its
     answer.
     """
     trials: list[Problem | None] = []
-    for name in map(_told, _TOLD):
+    for each in looked_up:
         complete = {
             reply.reasoning.strip()
-            for _, reply in responses.replies(name)
+            for _, reply in each.replies
             if reply.reasoning not in reply.text
         }
         thoughts = [text for text in complete if len(text) >= _SHORTEST_COT]
-        for rollout in responses.all(name):
+        for rollout in each.rollouts:
             for exchange, reply in rollout.replies if rollout.mode == "streaming" else ():
                 shown = [text for text in thoughts if text in reply.text]
                 message = "The text of a stream after a tool result contains the CoT."

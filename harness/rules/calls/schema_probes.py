@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 
 from harness.api.items import Message, Tool
 from harness.rules.evidence.offers import STATUS, TOOLS, WEATHER
-from harness.rules.probe import ProbeGroup, ProbeRequest, ProbeResponses, Trials
+from harness.rules.probe import ProbeGroup, ProbeRequest, Sent, Trials
 from harness.rules.refusals import failure
 from harness.rules.rule import FUNCTION_CALLING
 
@@ -45,43 +45,30 @@ All but those without properties require a location.
 """
 
 
-_REQUESTS = (
-    *(
-        ProbeRequest(name, _WEATHER, (definition.tool, STATUS))
-        for name, definition in DEFINITIONS.items()
-    ),
-    # The weather tool is the last one.
-    ProbeRequest("many tools", _WEATHER, (*_OTHERS, *sorted(TOOLS, key=lambda t: t is WEATHER))),
-)
-
 GROUP = ProbeGroup(
-    "tools.schemas",
-    FUNCTION_CALLING,
-    generated=lambda _: _REQUESTS,
-    suite="full",
-    family="calls",
-    component="tools",
+    "tools.schemas", FUNCTION_CALLING, suite="full", family="calls", component="tools"
 )
 
 
-def _accepted(name: str, feature: str, responses: ProbeResponses) -> Trials:
-    return (failure(rollout, feature) for rollout in responses.all(name))
+def _accepted(feature: str, asked: Sent) -> Trials:
+    return (failure(rollout, feature) for rollout in asked.rollouts)
 
 
 for _name, _definition in DEFINITIONS.items():
-    GROUP.probe(
+    GROUP.given(
         f"tools.schema.{_name}",
-        (_name,),
+        GROUP.send(ProbeRequest(_name, _WEATHER, (_definition.tool, STATUS))),
         source=_definition.source,
         component="refusals",
         text=f"A function with {_definition.feature} is accepted. Tool definitions come from "
         "programs that their users cannot change.",
-    )(partial(_accepted, _name, f"a function with {_definition.feature}"))
+    )(partial(_accepted, f"a function with {_definition.feature}"))
 
 
-GROUP.probe(
+_WEATHER_LAST = (*(tool for tool in TOOLS if tool is not WEATHER), WEATHER)
+GROUP.given(
     "tools.schema.many",
-    ("many tools",),
+    GROUP.send(ProbeRequest("many tools", _WEATHER, (*_OTHERS, *_WEATHER_LAST))),
     text=f"A request may offer {_MANY} tools. Agents offer this many; OpenAI's API accepts 128.",
     component="refusals",
-)(partial(_accepted, "many tools", f"{_MANY} tools"))
+)(partial(_accepted, f"{_MANY} tools"))

@@ -7,15 +7,13 @@ answering, or keep the code word to itself: if the prompt has the tokens of the 
 not evidence. Chat requests send CoT back in the field in which the provider returns it.
 """
 
-from collections.abc import Iterable, Sequence
 from functools import cache, partial
 
 from harness.api.fields import objects
 from harness.api.items import Message, Reasoning, Reply, ToolCall, ToolResult
 from harness.api.ledger import has_lost_cot, ledger
-from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
+from harness.api.parsed_rollout import ParsedExchange
 from harness.records.conditions import MODES
-from harness.rules.evidence.fetched import first_replies
 from harness.rules.evidence.offers import WEATHER
 from harness.rules.evidence.rendering import Prompt, differences
 from harness.rules.habits import NO_COT, Habit
@@ -24,7 +22,7 @@ from harness.rules.probe import (
     MAY_BE_REFUSED,
     ProbeGroup,
     ProbeRequest,
-    ProbeResponses,
+    Sent,
     Trials,
     prompt_tokens,
 )
@@ -37,8 +35,6 @@ _PROMPT_TWO = (
     "What is the weather in Lisbon and in Oslo? In your final answer, state the code word."
 )
 _QUESTION = "What is the code word?"
-_OWN = "own"
-_CALLED = "called"
 _LATER = Message("user", _QUESTION)
 _LISBON = ToolCall("call_1", WEATHER.name, '{"location": "Lisbon"}')
 _OSLO = ToolCall("call_2", WEATHER.name, '{"location": "Oslo"}')
@@ -53,70 +49,72 @@ def _reasoning(word: str) -> Reasoning:
     return Reasoning(f"The code word is {word}. The user wants {WEATHER.name}, with Lisbon.")
 
 
-def _requests() -> tuple[ProbeRequest, ...]:
-    first, second, _ = _CODE_WORDS
-    tools = (WEATHER,)
-    user, two = Message("user", _PROMPT), Message("user", _PROMPT_TWO)
-    requests = [
+GROUP = ProbeGroup("cot", RAW_COT, component="refusals")
+_USER, _TWO = Message("user", _PROMPT), Message("user", _PROMPT_TWO)
+_with_tool = partial(ProbeRequest, tools=(WEATHER,))
+_CALL = (_LISBON, _LISBON_RESULT)
+_KEPT = GROUP.send_all(
+    _with_tool(f"kept {word}", (_USER, _reasoning(word), *_CALL), tries=2, confirming=1)
+    for word in _CODE_WORDS
+)
+_ACROSS = GROUP.send_all(
+    _with_tool(
+        f"kept across calls {word}",
+        (_TWO, _reasoning(word), *_CALL, _SECOND_REASONING, _OSLO, _OSLO_RESULT),
+        tries=3,
+        confirming=1,
+    )
+    for word in _CODE_WORDS[:2]
+)
+_TOLD = GROUP.send_all(
+    ProbeRequest(
+        f"told {word}",
+        (
+            Message("user", f"The code word is {word}."),
+            Message("assistant", "Understood."),
+            _LATER,
+        ),
+    )
+    for word in _CODE_WORDS[:2]
+)
+_STALE = (
+    *GROUP.send_all(
         ProbeRequest(
-            f"kept {word}",
-            (user, _reasoning(word), _LISBON, _LISBON_RESULT),
-            tools,
-            tries=2,
-            confirming=1,
+            f"stale {word}",
+            (
+                Message("user", "Think of a code word."),
+                _reasoning(word),
+                Message("assistant", "I have one."),
+                _LATER,
+            ),
         )
-        for word in _CODE_WORDS
-    ]
-    for word in (first, second):
-        loop = (_reasoning(word), _LISBON, _LISBON_RESULT, _SECOND_REASONING, _OSLO, _OSLO_RESULT)
-        told = (Message("user", f"The code word is {word}."), Message("assistant", "Understood."))
-        secret = (Message("user", "Think of a code word."), _reasoning(word))
-        called = (Message("user", "What is the weather in Lisbon?"), _reasoning(word), _LISBON)
-        stale = (*secret, Message("assistant", "I have one."), _LATER)
-        requests += [
-            ProbeRequest(f"kept across calls {word}", (two, *loop), tools, tries=3, confirming=1),
-            ProbeRequest(f"told {word}", (*told, _LATER)),
-            ProbeRequest(f"stale {word}", stale),
-            ProbeRequest(f"stale call {word}", (*called, _LISBON_RESULT, _ANSWER, _LATER), tools),
-        ]
-    preamble = Message("assistant", "I will look it up.")
-    announced = (user, _reasoning(first), preamble, _LISBON, _LISBON_RESULT)
-    requests += [
-        ProbeRequest(_OWN, (user,), tools, max_turns=4, then=(_QUESTION,)),
-        ProbeRequest(_CALLED, (user, _LISBON, _LISBON_RESULT), tools),
-        ProbeRequest("beside text", announced, tools),
-    ]
-    return tuple(requests)
-
-
-_REQUESTS = _requests()
-_SUMMARY = "with a summary"
-_SUMMARIZED = ProbeRequest(
-    _SUMMARY,
-    (Message("user", "The code word is orchid596."), Message("assistant", "Understood."), _LATER),
-    options={"reasoning": {"summary": "auto"}},
-    provokes=MAY_BE_REFUSED,
+        for word in _CODE_WORDS[:2]
+    ),
+    *GROUP.send_all(
+        _with_tool(
+            f"stale call {word}",
+            (
+                Message("user", "What is the weather in Lisbon?"),
+                _reasoning(word),
+                *_CALL,
+                _ANSWER,
+                _LATER,
+            ),
+        )
+        for word in _CODE_WORDS[:2]
+    ),
 )
-GROUP = ProbeGroup(
-    "cot",
-    RAW_COT,
-    generated=lambda api: (*_REQUESTS, _SUMMARIZED) if api == "responses" else _REQUESTS,
-    component="refusals",
-)
-_KEPT = tuple(f"kept {word}" for word in _CODE_WORDS)
-_ACROSS = tuple(f"kept across calls {word}" for word in _CODE_WORDS[:2])
-_TOLD = tuple(f"told {word}" for word in _CODE_WORDS[:2])
-_STALE = tuple(f"{kind} {word}" for kind in ("stale", "stale call") for word in _CODE_WORDS[:2])
+_OWN = GROUP.send(_with_tool("own", (_USER,), max_turns=4, then=(_QUESTION,)))
+_CALLED = GROUP.send(_with_tool("called", (_USER, *_CALL)))
 
 
-@GROUP.probe("cot.returned", (*_TOLD, *_STALE), habit=NO_COT, component="output")
-def _returned(responses: ProbeResponses) -> Trials:
+@GROUP.given("cot.returned", (*_TOLD, *_STALE), habit=NO_COT, component="output")
+def _returned(asked: Sent) -> Trials:
     """Replies whose tokens include a CoT contain it in the field that the API defines.
 
     Clients must send it back between tool calls. The model occasionally answers without CoT.
     """
-    replies = responses.replies(*_TOLD, *_STALE)
-    thought = (answer for answer in replies if answer[1].reasoning or has_lost_cot(answer[0]))
+    thought = (answer for answer in asked.replies if answer[1].reasoning or has_lost_cot(answer[0]))
     for exchange, reply in required(thought, "no_cot_tokens"):
         items = objects(reply.raw.get("output"))
         summarized = any(item.get("summary") and not item.get("content") for item in items)
@@ -127,9 +125,25 @@ def _returned(responses: ProbeResponses) -> Trials:
         yield missing if summarized or not reply.reasoning else None
 
 
-@GROUP.probe(
+_SUMMARY = GROUP.send(
+    ProbeRequest(
+        "with a summary",
+        (
+            Message("user", "The code word is orchid596."),
+            Message("assistant", "Understood."),
+            _LATER,
+        ),
+        apis=("responses",),
+        options={"reasoning": {"summary": "auto"}},
+        provokes=MAY_BE_REFUSED,
+    )
+)
+
+
+@GROUP.given(
     "cot.returned.unasked",
-    (*_TOLD, _SUMMARY),
+    _TOLD,
+    _SUMMARY,
     apis=("responses",),
     component="output",
     fix="Return the CoT of every response; in a gateway or bridge, forward it from every reply.",
@@ -138,14 +152,14 @@ def _returned(responses: ProbeResponses) -> Trials:
         "https://github.com/ai-dynamo/dynamo/issues/14069",
     ),
 )
-def _unasked(responses: ProbeResponses) -> Trials:
+def _unasked(told: Sent, summarized: Sent) -> Trials:
     """The CoT is returned also if the request does not set reasoning.summary.
 
     That option asks for a summary. Clients of gpt-oss need the CoT itself, and do not send it.
     """
-    replies = list(responses.replies(*_TOLD))
+    replies = list(told.replies)
     lacking = [exchange for exchange, reply in replies if not reply.reasoning]
-    asked = [reply.reasoning for _, reply in responses.replies(_SUMMARY)]
+    asked = [reply.reasoning for _, reply in summarized.replies]
     if len(lacking) == len(replies) and all(asked) and all(map(has_lost_cot, lacking)):
         message = "The reply contains CoT only if the request sets reasoning.summary."
         for exchange in lacking:
@@ -154,50 +168,65 @@ def _unasked(responses: ProbeResponses) -> Trials:
         yield None
 
 
-def _accepted(rollouts: Iterable[ParsedRollout], plain: Sequence[ParsedRollout] = ()) -> Trials:
+def _accepted(sent: Sent, called: Sent) -> Trials:
     """Whether the last request of each rollout, whose history contains CoT, succeeded.
 
-    Where the `plain` call without CoT is refused as well, one with CoT is not refused for its CoT.
+    Where the call without CoT is refused as well, one with CoT is not refused for its CoT.
     """
-    calls_fail = bool(plain) and not any(each.exchanges[-1].good_status for each in plain)
-    last = [rollout.exchanges[-1] for rollout in rollouts]
+    plain = [rollout.exchanges[-1].good_status for rollout in called.made]
+    calls_fail = bool(plain) and not any(plain)
     judged = [
         e
-        for e in last
+        for _, e in sent.last
         if e.good_status or not ((calls_fail and e.request.functions) or is_of_upstream(e))
     ]
     if not judged:
-        raise NotVerifiableError("plain_request_fails", request=_CALLED)
+        raise NotVerifiableError("plain_request_fails", request=called.name)
     for exchange in judged:
         message = "The provider rejects or fails on a conversation that contains CoT."
         problem = Problem(exchange, message, "a reply", outcome(exchange))
         yield None if exchange.good_status else problem
 
 
-@GROUP.probe(
+@GROUP.given(
     "cot.accepted",
-    (*_KEPT, *_ACROSS, *_STALE, _CALLED),
+    (*_KEPT, *_ACROSS, *_STALE),
+    _CALLED,
     fix="Accept CoT in the field that the API defines, and with text and calls.",
 )
-def _accepts(responses: ProbeResponses) -> Trials:
+def _accepts(thinking: Sent, called: Sent) -> Trials:
     """The provider accepts CoT in the field that the API defines.
 
     The model calls tools from within its CoT, so clients must send it back.
     """
-    return _accepted(responses.all(*_KEPT, *_ACROSS, *_STALE), responses.rollouts.get(_CALLED, ()))
+    return _accepted(thinking, called)
 
 
-@GROUP.probe(
+_BESIDE_TEXT = GROUP.send(
+    _with_tool(
+        "beside text",
+        (
+            _USER,
+            _reasoning(_CODE_WORDS[0]),
+            Message("assistant", "I will look it up."),
+            *_CALL,
+        ),
+    )
+)
+
+
+@GROUP.given(
     "cot.accepted.beside_text",
-    ("beside text", _CALLED),
+    _BESIDE_TEXT,
+    _CALLED,
     fix="Accept CoT in the field that the API defines, and with text and calls.",
 )
-def _accepts_with_text(responses: ProbeResponses) -> Trials:
+def _accepts_with_text(thinking: Sent, called: Sent) -> Trials:
     """The provider accepts a message that combines text, CoT and a tool call.
 
     gpt-oss generates such messages when it announces a tool call to the user.
     """
-    return _accepted(responses.all("beside text"), responses.rollouts.get(_CALLED, ()))
+    return _accepted(thinking, called)
 
 
 def _knows(reply: Reply, name: str) -> bool:
@@ -205,31 +234,28 @@ def _knows(reply: Reply, name: str) -> bool:
     return name.rpartition(" ")[2] in reply.text.lower()
 
 
-def _code_word_replies(
-    responses: ProbeResponses, names: tuple[str, ...]
-) -> list[tuple[str, ParsedExchange, Reply]]:
+def _code_word_replies(sent: Sent, told: Sent) -> list[tuple[str, ParsedExchange, Reply]]:
     """Return the replies, each with the name of its request.
 
     Raises NotVerifiableError also if the model does not even repeat the user's code word.
     """
     replies = []
-    for name in names:
-        if all(refused(rollout) for rollout in responses.all(name)):
+    for each in sent:
+        if all(map(refused, each.rollouts)):
             raise NotVerifiableError("refuses_cot")
-        replies += [(name, *reply) for reply in responses.replies(name)]
+        replies += [(each.name, *reply) for reply in each.replies]
     if not any(_knows(reply, name) for name, _, reply in replies):
-        told = ((name, reply) for name in _TOLD for _, reply in responses.replies(name))
-        if not all(_knows(reply, name) for name, reply in told):
+        repeated = (_knows(reply, each.name) for each in told for _, reply in each.replies)
+        if not all(repeated):
             raise NotVerifiableError("forgets_user")
     return replies
 
 
-def _used(names: tuple[str, ...], responses: ProbeResponses) -> Trials:
-    replies = _code_word_replies(responses, names)
+def _used(sent: Sent, told: Sent, own: Sent) -> Trials:
     evident = [
         (name, exchange, reply)
-        for name, exchange, reply in replies
-        if _knows(reply, name) or (reply.text and not _has_tokens_of_cot(responses, name, reply))
+        for name, exchange, reply in _code_word_replies(sent, told)
+        if _knows(reply, name) or (reply.text and not _has_tokens_of_cot(name, reply, own))
     ]
     for name, exchange, reply in required(evident, "has_cot_in_prompt"):
         message = "The model does not know a code word from the CoT that was sent back."
@@ -237,10 +263,10 @@ def _used(names: tuple[str, ...], responses: ProbeResponses) -> Trials:
         yield None if _knows(reply, name) else missed
 
 
-def _has_tokens_of_cot(responses: ProbeResponses, name: str, reply: Reply) -> bool:
+def _has_tokens_of_cot(name: str, reply: Reply, own: Sent) -> bool:
     """Whether a prompt exceeds that of the question alone by all that was sent back."""
     try:
-        added = prompt_tokens(reply) - responses.prompt_tokens(_OWN)[1]
+        added = prompt_tokens(reply) - own.prompt
     except NotVerifiableError:
         return False
     return added in _added_tokens(name)
@@ -248,11 +274,13 @@ def _has_tokens_of_cot(responses: ProbeResponses, name: str, reply: Reply) -> bo
 
 @cache
 def _added_tokens(name: str) -> frozenset[int]:
-    prompts = {request.id: Prompt(request.turns, request.tools) for request in _REQUESTS}
-    return differences(prompts[name], prompts[_OWN])
+    prompts = {
+        request.id: Prompt(request.turns, request.tools) for request in (*_KEPT, *_ACROSS, _OWN)
+    }
+    return differences(prompts[name], prompts[_OWN.id])
 
 
-for _id, _names, _text in (
+for _id, _sent, _text in (
     (
         "cot.used",
         _KEPT,
@@ -266,43 +294,45 @@ for _id, _names, _text in (
         "keep CoT back to the last final answer.",
     ),
 ):
-    GROUP.probe(
+    GROUP.given(
         _id,
-        (*_names, *_TOLD, _OWN),
+        _sent,
+        _TOLD,
+        _OWN,
         habit=_FORGOTTEN,
         component="history",
         witness=True,
         behaviour=True,
         text=_text,
-    )(partial(_used, _names))
+    )(_used)
 
 
-@GROUP.probe("cot.dropped", (*_STALE, *_TOLD), component="history", witness=True)
-def _dropped(responses: ProbeResponses) -> Trials:
+@GROUP.given("cot.dropped", _STALE, _TOLD, component="history", witness=True)
+def _dropped(stale: Sent, told: Sent) -> Trials:
     """The model does not see CoT from before the last final answer.
 
     The model was not trained on stale CoT. It costs tokens and misleads the model.
     """
-    for name, exchange, reply in _code_word_replies(responses, _STALE):
+    for name, exchange, reply in _code_word_replies(stale, told):
         message = "The model knows a code word that occurs only in CoT from before a final answer."
         kept = Problem(exchange, message, "a reply without the code word", reply.text)
         yield kept if _knows(reply, name) else None
 
 
-_ALONE = ProbeRequest(
-    "alone",
-    (Message("user", "When is high water at Horta tomorrow?"),),
-    provokes=frozenset({"reply.empty"}),
+ALONE_GROUP = ProbeGroup("cot.alone", RAW_COT, family="cot", component="output")
+_ALONE = ALONE_GROUP.send(
+    ProbeRequest(
+        "alone",
+        (Message("user", "When is high water at Horta tomorrow?"),),
+        provokes=frozenset({"reply.empty"}),
+    )
 )
 """The reference engine has a prescribed reply to it."""
-ALONE_GROUP = ProbeGroup(
-    "cot.alone", RAW_COT, generated=lambda _api: (_ALONE,), family="cot", component="output"
-)
 
 
-@ALONE_GROUP.probe(
+@ALONE_GROUP.given(
     "cot.alone",
-    ("alone",),
+    _ALONE,
     modes=MODES,
     unjudged="no_lone_cot",
     fix="Return a CoT without an answer as CoT, and no content.",
@@ -311,13 +341,13 @@ ALONE_GROUP = ProbeGroup(
         "https://github.com/rogerai-fyi/roger/pull/34",
     ),
 )
-def _alone(responses: ProbeResponses) -> Trials:
+def _alone(alone: Sent) -> Trials:
     """A CoT that no answer follows is returned as CoT, and the content stays empty.
 
     A model ends a reply so now and then. If the CoT becomes the answer, users read what is not
     meant for them, and agents take a plan for a result.
     """
-    for exchange, reply in first_replies(responses.all("alone")):
+    for exchange, reply in alone.readable if alone.rollouts else ():
         cot, text, counted = reply.reasoning.strip(), reply.text.strip(), ledger(exchange)
         if not cot or reply.calls:
             continue

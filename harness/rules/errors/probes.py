@@ -21,8 +21,8 @@ from harness.records.settings import CONTEXT
 from harness.rules.evidence.offers import WEATHER
 from harness.rules.evidence.tables import table
 from harness.rules.missing import required
-from harness.rules.probe import ProbeGroup, ProbeRequest, ProbeResponses, Trials, prompt_tokens
-from harness.rules.refusals import outcome, refused, require_intact
+from harness.rules.probe import ProbeGroup, ProbeRequest, Sent, Trials, prompt_tokens
+from harness.rules.refusals import outcome, refused
 from harness.rules.rule import ERRORS, Problem
 
 # One o200k token, including the leading space.
@@ -54,62 +54,56 @@ class InvalidRequest:
         mistake = lost if self.partly else "the client's mistake goes unnoticed"
         return self.why or f"If the server answers, {mistake}."
 
+    def members(self, api: Api) -> Mapping[str, Any]:
+        """Return the members of its body over an API."""
+        return self.chat if api == "chat" else self.responses
+
 
 INVALID_REQUESTS = TypeAdapter(tuple[InvalidRequest, ...]).validate_python(
     table("errors")["requests"]
 )
-_OTHER_TOOL, _VALID = "other tool", "valid"
 _OTHER_CALL = (
     Message("user", "How high is the tide at Brest?"),
     ToolCall("call_1", "get_tide", '{"harbour": "Brest"}'),
     ToolResult("call_1", '{"height_m": 2.4}'),
 )
-_NAMES = tuple(request.name for request in INVALID_REQUESTS)
-
-
-def _requests(api: Api) -> tuple[ProbeRequest, ...]:
-    hello = (Message("user", "Hi there!"),)
-    few = partial(ProbeRequest, max_tokens=_FEW_TOKENS, whole=False)
-    invalid = partial(few, valid=False)
-    return (
-        *(
-            invalid(
-                request.name,
-                hello,
-                options=request.chat if api == "chat" else request.responses,
-                raw=request.raw,
-                modes=("streaming",) if request.name == "wrong_type" else (),
-            )
-            for request in INVALID_REQUESTS
-        ),
-        invalid(_OTHER_TOOL, _OTHER_CALL, (WEATHER,)),
-        few(_VALID, hello),
+_HELLO = (Message("user", "Hi there!"),)
+GROUP = ProbeGroup("errors", ERRORS, component="errors")
+_few = partial(ProbeRequest, max_tokens=_FEW_TOKENS, whole=False)
+_invalid = partial(_few, valid=False)
+_INVALID = GROUP.send_all(
+    _invalid(
+        request.name,
+        _HELLO,
+        options_of=request.members,
+        raw=request.raw,
+        modes=("streaming",) if request.name == "wrong_type" else (),
     )
+    for request in INVALID_REQUESTS
+)
+_OTHER_TOOL = GROUP.send(_invalid("other tool", _OTHER_CALL, (WEATHER,)))
+_VALID = GROUP.send(_few("valid", _HELLO))
 
 
-GROUP = ProbeGroup("errors", ERRORS, generated=_requests, component="errors")
-
-
-@GROUP.probe("errors.status", (*_NAMES, _OTHER_TOOL))
-def _status(responses: ProbeResponses) -> Trials:
+@GROUP.given("errors.status", (*_INVALID, _OTHER_TOOL))
+def _status(invalid: Sent) -> Trials:
     """An invalid request causes neither a server failure nor an unreadable 2xx response.
 
     Clients retry requests that failed with 5xx, and read every 2xx response as a reply. SDKs raise
     errors by status: few programs handle an error event in a stream. A stream that was not
     requested, and has no error, is a reply: `reply.unreadable` reports it.
     """
-    for name in (*_NAMES, _OTHER_TOOL):
-        for rollout in responses.all(name):
-            last = rollout.exchanges[-1]
-            message = f"An invalid request ({name}) got neither a rejection nor a reply."
+    for each in invalid:
+        for rollout, last in each.last:
+            message = f"An invalid request ({each.name}) got neither a rejection nor a reply."
             problem = Problem(last, message, "status 400 or another 4xx", outcome(last))
             streamed = last.good_status and last.events and not last.error_events
             if last.reply is not None or not streamed:
                 yield None if refused(rollout) or last.reply is not None else problem
 
 
-@GROUP.probe("errors.body", _NAMES)
-def _body(responses: ProbeResponses) -> Trials:
+@GROUP.given("errors.body", _INVALID)
+def _body(invalid: Sent) -> Trials:
     """The body of a rejection says what is wrong, in OpenAI's form.
 
     Clients show the message. Without it, users cannot correct the request. A different form than
@@ -118,7 +112,7 @@ def _body(responses: ProbeResponses) -> Trials:
     because clients retry requests that failed in the server. A code that is an integer is only
     noted: several engines send the status, and SDKs pass it on.
     """
-    rejected = (one.exchanges[-1] for one in responses.all(*_NAMES) if refused(one))
+    rejected = (last for rollout, last in invalid.last if refused(rollout))
     for exchange in required(rejected, "rejects_nothing"):
         got = _body_text(exchange)
         if not _has_message(_json_body(exchange)):
@@ -170,24 +164,23 @@ def _body_text(exchange: ParsedExchange) -> str:
     return "no body" if response is None else response.text or "no body"
 
 
-def _is_rejected(invalid: InvalidRequest, responses: ProbeResponses) -> Trials:
-    for rollout in responses.all(invalid.name):
-        last = rollout.exchanges[-1]
+def _is_rejected(invalid: InvalidRequest, sent: Sent, valid: Sent | None = None) -> Trials:
+    for rollout, last in sent.last:
         if last.reply is None and not refused(rollout):
             continue  # `errors.status` reports it
         message = (
             f"The provider answers an invalid request: {invalid.what[0].lower()}{invalid.what[1:]}."
         )
-        if invalid.partly:
-            message += _fate(last, responses)
+        if valid is not None:
+            message += _fate(last, valid)
         got = last.reply.text or last.reply.generated if last.reply else ""
         got = got if got.strip() else "a reply"
         yield None if last.reply is None else Problem(last, message, "a 4xx status", got)
 
 
-def _fate(answered: ParsedExchange, responses: ProbeResponses) -> str:
+def _fate(answered: ParsedExchange, valid: Sent) -> str:
     """What the prompt tokens of a reply say of the invalid part: a sentence, or nothing."""
-    plain = (rollout.exchanges[-1].reply for rollout in responses.rollouts.get(_VALID, ()))
+    plain = (rollout.exchanges[-1].reply for rollout in valid.made)
     counts = [reply.input_tokens for reply in (answered.reply, *plain) if reply is not None]
     if len(counts) < 2 or None in counts:
         return ""
@@ -197,45 +190,31 @@ def _fate(answered: ParsedExchange, responses: ProbeResponses) -> str:
     return " Its prompt has no more tokens than without this part, so it was dropped."
 
 
-for _request in INVALID_REQUESTS:
-    GROUP.probe(
+for _request, _sent in zip(INVALID_REQUESTS, _INVALID, strict=True):
+    GROUP.given(
         f"errors.{_request.name}",
-        (_request.name, _VALID) if _request.partly else (_request.name,),
+        *(_sent, _VALID)[: 1 + _request.partly],
         severity=_request.severity,
         text=f"{_request.what} is rejected. {_request.reason}",
     )(partial(_is_rejected, _request))
 
 
-_OVERFLOW = ProbeRequest(
-    "overflow",
-    (Message("user", _OVERFLOWING_TEXT),),
-    max_tokens=_FEW_TOKENS,
-    whole=False,
-    valid=False,
-)
 # A server that accepts the request bills 132,000 tokens, so only the full suite has it.
-OVERFLOW_GROUP = ProbeGroup(
-    "errors.overflow",
-    ERRORS,
-    generated=lambda _api: (_OVERFLOW,),
-    suite="full",
-    component="messages",
-)
+OVERFLOW_GROUP = ProbeGroup("errors.overflow", ERRORS, suite="full", component="messages")
+_OVERFLOW = OVERFLOW_GROUP.send(_invalid("overflow", (Message("user", _OVERFLOWING_TEXT),)))
 
 
-@OVERFLOW_GROUP.probe(
+@OVERFLOW_GROUP.given(
     "errors.overflow",
-    ("overflow",),
+    _OVERFLOW,
     fix="Refuse prompts beyond the context length with a 4xx status instead of cutting them.",
 )
-def _overflow(responses: ProbeResponses) -> Trials:
+def _overflow(overflowing: Sent) -> Trials:
     """A prompt that exceeds the context length is rejected.
 
     Silent truncation loses the client's input, and clients retry a request that failed.
     """
-    for rollout in responses.all("overflow"):
-        last = rollout.exchanges[-1]
-        require_intact(last)
+    for rollout, last in overflowing.intact:
         if refused(rollout):
             yield None
         elif last.reply is None:

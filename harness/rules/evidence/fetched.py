@@ -10,7 +10,7 @@ from harness.rules.probe import ProbeResponses, Sent
 
 def served(responses: ProbeResponses, name: str, feature: str) -> tuple[ParsedRollout, ...]:
     """Return the rollouts of one request that were not refused."""
-    return Sent(responses, (name,)).served(feature)
+    return Sent(responses, (name,)).served(feature).made
 
 
 def served_replies(

@@ -7,15 +7,15 @@ right at one try and wrong at another, or never right in any form, shows the ser
 is wrong at every try while others are right says something about the model.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
+from itertools import islice
 
 from harness.api.items import Reply
 from harness.api.parsed_rollout import ParsedExchange
 from harness.records.conditions import Mode
-from harness.rules.evidence.fetched import first_replies
 from harness.rules.missing import NotVerifiableError
-from harness.rules.probe import ProbeResponses, Trials
+from harness.rules.probe import Sent, Trials
 from harness.rules.rule import Problem
 
 _FEWEST_REPLIES = 2  # replies; one alone shows nothing
@@ -25,10 +25,7 @@ Right = Callable[[str, Reply], bool | None]
 
 
 def disobeyed(
-    responses: ProbeResponses,
-    names: Iterable[str],
-    right: Right,
-    problem: Callable[[str, ParsedExchange, Reply], Problem],
+    sent: Sent, right: Right, problem: Callable[[str, ParsedExchange, Reply], Problem]
 ) -> Trials:
     """Judge the replies to several forms of one request over one API.
 
@@ -38,14 +35,13 @@ def disobeyed(
     """
     judged: list[tuple[str, Mode, ParsedExchange, Reply, bool]] = []
     able: set[str] = set()
-    for name in names:
-        for rollout in responses.all(name):
-            for exchange, reply in first_replies([rollout]):
-                if (shown := right(name, reply)) is not None:
-                    judged.append((name, rollout.mode, exchange, reply, shown))
-                    able |= {name} if shown else set()
-        others = first_replies(responses.other_apis.get(name, ()))
-        able |= {name for _, reply in others if right(name, reply)}
+    for each in sent:
+        for rollout in each.rollouts:
+            for exchange, reply in islice(rollout.replies, 1):
+                if (shown := right(each.name, reply)) is not None:
+                    judged.append((each.name, rollout.mode, exchange, reply, shown))
+                    able |= {each.name} if shown else set()
+        able |= {each.name for _, reply in each.elsewhere if right(each.name, reply)}
     if judged and not able and len(judged) < _FEWEST_REPLIES:
         raise NotVerifiableError("too_few_replies", request=judged[0][0])
     modes = [mode for _, mode, *_ in judged]

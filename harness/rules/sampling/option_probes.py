@@ -1,24 +1,24 @@
 """Options whose effect a client sees in the reply: it repeats them, or has what they ask for."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
+from typing import Any
 
 import orjson
 
 from harness.api.fields import nested
-from harness.api.items import Message
+from harness.api.items import Message, Reply
 from harness.api.parsed_rollout import ParsedExchange
 from harness.records.conditions import Api
-from harness.rules.evidence.fetched import served
 from harness.rules.evidence.offers import WEATHER
-from harness.rules.probe import MAY_BE_REFUSED, ProbeGroup, ProbeRequest, ProbeResponses, Trials
-from harness.rules.refusals import failure, refused
+from harness.rules.probe import MAY_BE_REFUSED, ProbeGroup, ProbeRequest, Sent, Trials
 from harness.rules.rule import RESPONSES, Problem
 
 _HI = (Message("user", "Hi there!"),)
 _METADATA = {"purpose": "verification", "number": "17"}
 _INSTRUCTIONS = "Answer in one short sentence."
 _ECHOED = ("temperature", "top_p", "max_output_tokens", "tool_choice", "instructions")
-_REQUESTS = (
+GROUP = ProbeGroup("options", RESPONSES, family="sampling", component="options")
+_OPTIONS = GROUP.send(
     ProbeRequest(
         "options",
         _HI,
@@ -28,37 +28,17 @@ _REQUESTS = (
         max_tokens=96,
         whole=False,
         options={"top_p": 0.875, "tool_choice": "auto"},
-    ),
-    ProbeRequest(
-        "metadata",
-        _HI,
-        max_tokens=64,
-        whole=False,
-        options={"metadata": _METADATA},
-        provokes=MAY_BE_REFUSED,
-    ),
-    ProbeRequest("tier", _HI, options={"service_tier": "flex"}, whole=False, valid=False),
+    )
 )
 
 
-def _requests(api: Api) -> Sequence[ProbeRequest]:
-    usage = {"include_usage": True} if api == "chat" else {}
-    options = {"stream_options": usage | {"include_obfuscation": True}}
-    return (*_REQUESTS, ProbeRequest("padded", _HI, options=options, whole=False, valid=False))
-
-
-GROUP = ProbeGroup(
-    "options", RESPONSES, generated=_requests, family="sampling", component="options"
-)
-
-
-@GROUP.probe("options.repeated", ("options",), apis=("responses",), severity="warning")
-def _repeated(responses: ProbeResponses) -> Trials:
+@GROUP.given("options.repeated", _OPTIONS, apis=("responses",), severity="warning")
+def _repeated(sent: Sent) -> Trials:
     """A response repeats the options of its request unchanged.
 
     A different value in the response means that the server probably used that value.
     """
-    for exchange, reply in responses.replies("options"):
+    for exchange, reply in sent.replies:
         for name in filter(reply.raw.__contains__, _ECHOED):
             yield _differs(exchange, name, exchange.request.body[name], reply.raw.get(name))
         if "tools" in reply.raw:
@@ -68,21 +48,33 @@ def _repeated(responses: ProbeResponses) -> Trials:
             yield _differs(exchange, "tools[0].name", WEATHER.name, got)
 
 
-@GROUP.probe(
+_WITH_METADATA = GROUP.send(
+    ProbeRequest(
+        "metadata",
+        _HI,
+        max_tokens=64,
+        whole=False,
+        options={"metadata": _METADATA},
+        provokes=MAY_BE_REFUSED,
+    )
+)
+
+
+@GROUP.given(
     "options.metadata",
-    ("metadata",),
+    _WITH_METADATA,
     apis=("responses",),
     needs="metadata",
     severity="warning",
     fix="Store the metadata of the request with the response, and return both.",
 )
-def _metadata(responses: ProbeResponses) -> Trials:
+def _metadata(sent: Sent) -> Trials:
     """A response repeats the metadata of its request.
 
     Programs identify their responses by metadata.
     """
-    served(responses, "metadata", "metadata")
-    for exchange, reply in responses.replies("metadata"):
+    sent.served("metadata")
+    for exchange, reply in sent.replies:
         if "metadata" in reply.raw:
             yield _differs(exchange, "metadata", _METADATA, reply.raw["metadata"])
         else:
@@ -90,49 +82,60 @@ def _metadata(responses: ProbeResponses) -> Trials:
             yield Problem(exchange, message, "the metadata of the request", "none", "$.metadata")
 
 
-@GROUP.probe(
+def _obfuscated(api: Api) -> Mapping[str, Any]:
+    usage = {"include_usage": True} if api == "chat" else {}
+    return {"stream_options": usage | {"include_obfuscation": True}}
+
+
+_PADDED = GROUP.send(ProbeRequest("padded", _HI, options_of=_obfuscated, whole=False, valid=False))
+
+
+@GROUP.given(
     "options.obfuscation",
-    ("padded",),
+    _PADDED,
     modes=("streaming",),
     severity="warning",
     fix="Send `obfuscation` with each delta, or refuse the option with an error naming it.",
 )
-def _obfuscation(responses: ProbeResponses) -> Trials:
+def _obfuscation(padded: Sent) -> Trials:
     """With `include_obfuscation`, the deltas of a stream have random characters, or it is refused.
 
     They hide the length of each token from those who can see the network. A client that asks for
     them must know that it does not get them.
     """
-    for rollout in responses.all("padded"):
-        last = rollout.exchanges[-1]
-        if last.reply is None:
-            yield None if refused(rollout) else failure(rollout, "include_obfuscation")
-        else:
-            padded = any(nested(event.data, "obfuscation") is not None for event in last.events)
-            message = "The provider accepts `include_obfuscation`, and ignores it."
-            yield None if padded else Problem(last, message, "deltas with `obfuscation`", "none")
+
+    def ignored(last: ParsedExchange, _: Reply) -> Problem | None:
+        shown = any(nested(event.data, "obfuscation") is not None for event in last.events)
+        message = "The provider accepts `include_obfuscation`, and ignores it."
+        return None if shown else Problem(last, message, "deltas with `obfuscation`", "none")
+
+    return padded.used_or_refused("include_obfuscation", ignored)
 
 
-@GROUP.probe(
+_TIER = GROUP.send(
+    ProbeRequest("tier", _HI, options={"service_tier": "flex"}, whole=False, valid=False)
+)
+
+
+@GROUP.given(
     "options.service_tier",
-    ("tier",),
+    _TIER,
     severity="warning",
     fix="State the tier that served the request, or refuse the option with an error naming it.",
 )
-def _service_tier(responses: ProbeResponses) -> Trials:
+def _service_tier(flexible: Sent) -> Trials:
     """A reply to a request with a `service_tier` states the tier that served it, or it is refused.
 
     Tiers have other prices and speeds. A client whose tier is ignored does not know what it pays.
     """
-    for rollout in responses.all("tier"):
-        last = rollout.exchanges[-1]
-        if last.reply is None:
-            yield None if refused(rollout) else failure(rollout, "service_tier")
-        else:
-            stated = last.reply.raw.get("service_tier")
-            message = "The provider accepts `service_tier`, and does not state the tier."
-            wrong = Problem(last, message, "a tier", repr(stated), "$.service_tier")
-            yield None if isinstance(stated, str) and stated else wrong
+
+    def ignored(last: ParsedExchange, reply: Reply) -> Problem | None:
+        stated = reply.raw.get("service_tier")
+        message = "The provider accepts `service_tier`, and does not state the tier."
+        wrong = Problem(last, message, "a tier", repr(stated), "$.service_tier")
+        return None if isinstance(stated, str) and stated else wrong
+
+    return flexible.used_or_refused("service_tier", ignored)
 
 
 def _differs(exchange: ParsedExchange, name: str, sent: object, got: object) -> Problem | None:

@@ -4,15 +4,12 @@ A provider that does not support a member must refuse it. One that ignores it an
 its client no longer sends.
 """
 
-from collections.abc import Iterator, Mapping
-
 from harness.api.fields import objects
 from harness.api.items import Message
-from harness.records.conditions import Api
 from harness.rules.probe import (
     MAY_BE_REFUSED,
     ProbeRequest,
-    ProbeResponses,
+    Sent,
     Trials,
     prompt_tokens,
 )
@@ -30,12 +27,16 @@ _THRESHOLD = 1_000  # tokens, the fewest that OpenAI's API accepts
 _COMPACTION = {"type": "compaction", "compact_threshold": _THRESHOLD}
 _LONG = "The harbour was quiet, and the tide came in slowly. " * 200 + "What was quiet?"
 """About 2,200 tokens, so that the prompt exceeds the threshold."""
-_COMPACTED = {"type": "compaction", "id": "cmp_1", "encrypted_content": "Z3B0LW9zcy12ZXJpZnk="}
+_COMPACTION_ITEM = {
+    "type": "compaction",
+    "id": "cmp_1",
+    "encrypted_content": "Z3B0LW9zcy12ZXJpZnk=",
+}
 """What no provider has made, and none can read."""
 
 
-def _requests(_api: Api, _own: Mapping[str, ProbeRequest]) -> Iterator[ProbeRequest]:
-    yield ProbeRequest(
+_NAMED = GROUP.send(
+    ProbeRequest(
         "conversation",
         (Message("user", FIRST),),
         then=(LAST_QUESTION,),
@@ -46,42 +47,25 @@ def _requests(_api: Api, _own: Mapping[str, ProbeRequest]) -> Iterator[ProbeRequ
         provokes=MAY_BE_REFUSED,
         valid=False,
     )
-    yield ProbeRequest(
-        "compacted",
-        (Message("user", _LONG),),
-        options={"context_management": [_COMPACTION]},
-        whole=False,
-        valid=False,
-    )
-    asked = {"type": "message", "role": "user", "content": LAST_QUESTION}
-    yield ProbeRequest(
-        "compacted before",
-        (Message("user", LAST_QUESTION),),
-        options={"input": [_COMPACTED, asked]},
-        whole=False,
-        valid=False,
-    )
+)
 
 
-GROUP.also_send(_requests)
-
-
-@GROUP.probe(
+@GROUP.given(
     "state.conversation",
-    ("conversation",),
+    _NAMED,
     fix="Keep the items of the conversation, or refuse `conversation` with an error naming it.",
     example=(
         "A named conversation has copies of its messages.",
         "https://github.com/NousResearch/hermes-agent/issues/101644",
     ),
 )
-def _conversation(responses: ProbeResponses) -> Trials:
+def _conversation(named: Sent) -> Trials:
     """A request in a `conversation` knows the earlier ones, or is refused.
 
     Its client sends only what is new. A server that ignores the member answers without the rest.
     """
-    for rollout in responses.all("conversation"):
-        first, last = rollout.exchanges[0], rollout.exchanges[-1]
+    for rollout, last in named.last:
+        first = rollout.exchanges[0]
         require_intact(first)
         if first.reply is None:
             problem = Problem(first, "A conversation fails.", "a reply or 4xx", outcome(first))
@@ -93,21 +77,30 @@ def _conversation(responses: ProbeResponses) -> Trials:
             yield None if continues_from(first.reply, last.reply) else wrong
 
 
-@GROUP.probe(
+_COMPACTED = GROUP.send(
+    ProbeRequest(
+        "compacted",
+        (Message("user", _LONG),),
+        options={"context_management": [_COMPACTION]},
+        whole=False,
+        valid=False,
+    )
+)
+
+
+@GROUP.given(
     "state.compaction",
-    ("compacted",),
+    _COMPACTED,
     severity="warning",
     fix="Compact the context, or refuse `context_management` with an error naming it.",
 )
-def _compaction(responses: ProbeResponses) -> Trials:
+def _compaction(compacted: Sent) -> Trials:
     """Above the threshold of `context_management`, a response has a compaction item.
 
     Its client relies on it when a session gets long. A provider that does not support this must
     refuse the request, so that the client compacts the context itself.
     """
-    for rollout in responses.all("compacted"):
-        last = rollout.exchanges[-1]
-        require_intact(last)
+    for rollout, last in compacted.intact:
         reply = last.reply
         if reply is None:
             problem = Problem(last, "Compaction fails.", "a reply or 4xx", outcome(last))
@@ -121,19 +114,29 @@ def _compaction(responses: ProbeResponses) -> Trials:
             yield None
 
 
-@GROUP.probe(
+_QUESTION = {"type": "message", "role": "user", "content": LAST_QUESTION}
+_COMPACTED_BEFORE = GROUP.send(
+    ProbeRequest(
+        "compacted before",
+        (Message("user", LAST_QUESTION),),
+        options={"input": [_COMPACTION_ITEM, _QUESTION]},
+        whole=False,
+        valid=False,
+    )
+)
+
+
+@GROUP.given(
     "state.compaction.item",
-    ("compacted before",),
+    _COMPACTED_BEFORE,
     fix="Refuse a compaction item that this server has not made with status 400.",
 )
-def _compaction_item(responses: ProbeResponses) -> Trials:
+def _compaction_item(compacted: Sent) -> Trials:
     """A compaction item that the provider cannot read is refused.
 
     It is all that a client still has of a long conversation. A reply without it misleads the user.
     """
-    for rollout in responses.all("compacted before"):
-        last = rollout.exchanges[-1]
-        require_intact(last)
+    for rollout, last in compacted.intact:
         message = "The provider accepts a compaction item that it cannot read, and drops it."
         if not last.good_status:
             message = "A request with a compaction item that the provider cannot read fails."

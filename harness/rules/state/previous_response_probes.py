@@ -25,7 +25,7 @@ from harness.rules.probe import (
     MAY_BE_REFUSED,
     ProbeGroup,
     ProbeRequest,
-    ProbeResponses,
+    Sent,
     TrialResult,
     Trials,
     prompt_tokens,
@@ -53,8 +53,14 @@ _PromptList = Iterator[tuple[str, Prompt]]
 _Prompts = Callable[[Prompt, Reply], _PromptList]
 """The prompts that the second request may have, right ones first, from the first prompt and its
 reply. Each has the message of its problem, which is empty for a right prompt."""
-_OTHERS = ("instructed", "offered")
 
+GROUP = ProbeGroup(
+    "state",
+    STATE,
+    apis=("responses",),
+    relations=UNRELIABLE_PROMPT_TOKENS,
+    component="storage",
+)
 _stored = partial(
     ProbeRequest,
     history="response",
@@ -62,72 +68,67 @@ _stored = partial(
     max_turns=2,
     provokes=MAY_BE_REFUSED,
 )
-_REQUESTS = (
-    _stored("told", (Message("user", FIRST),), then=(_QUESTION, LAST_QUESTION), max_turns=3),
-    _stored("called", (Message("user", "What is the weather in Lisbon?"),), (WEATHER,)),
-    _stored(
-        "instructed",
-        (Message("user", _GREETING),),
-        instructions=_OLD,
-        later_instructions=_NEW,
-        then=(_FAREWELL,),
-        effort="low",
-    ),
-    _stored(
-        "offered",
-        (Message("user", _GREETING),),
-        (WEATHER,),
-        later_tools=(MARKDOWN,),
-        then=(_FAREWELL,),
-        effort="low",
-    ),
-    _stored("unkept", (Message("user", FIRST),), then=(LAST_QUESTION,), options={"store": False}),
+_greeted = partial(_stored, turns=(Message("user", _GREETING),), then=(_FAREWELL,), effort="low")
+_TOLD = GROUP.send(
+    _stored("told", (Message("user", FIRST),), then=(_QUESTION, LAST_QUESTION), max_turns=3)
+)
+_CALLED = GROUP.send(
+    _stored("called", (Message("user", "What is the weather in Lisbon?"),), (WEATHER,))
+)
+_INSTRUCTED = GROUP.send(_greeted("instructed", instructions=_OLD, later_instructions=_NEW))
+_OFFERED = GROUP.send(_greeted("offered", tools=(WEATHER,), later_tools=(MARKDOWN,)))
+_probe = partial(GROUP.given, modes=MODES, needs="previous_response_id")
+
+
+def _instructing(*texts: str | None) -> Iterator[Message]:
+    return (Message("developer", text) for text in texts if text is not None)
+
+
+_PROMPTS = {
+    request.id: Prompt((*_instructing(request.instructions), *request.turns), request.tools)
+    for request in (_TOLD, _CALLED, _INSTRUCTED, _OFFERED)
+}
+_TOLD_PROMPT = _PROMPTS[_TOLD.id]
+
+
+@_probe("state.previous_response", _TOLD, _CALLED, (_INSTRUCTED, _OFFERED))
+def _continues(told: Sent, called: Sent, others: Sent) -> Trials:
+    """A stored response can be continued by its id, with the entire earlier conversation.
+
+    Silently losing the conversation is worse than rejecting the request. Agents that use stored
+    responses send tool results with only the id.
+    """
+    yield from map(_broken_continuation, _continued(told))
+    for rollout in others.made:
+        # They are judged by their prompts elsewhere, which a rejected request does not have.
+        if len(rollout.exchanges) > 1 and rollout.exchanges[-1].status == _NOT_FOUND:
+            yield _broken_continuation(rollout)
+    with suppress(NotVerifiableError):
+        yield from map(_broken_continuation, _continued(called))
+
+
+_NEVER_STORED = GROUP.send(
     ProbeRequest(
         "unknown",
         (Message("user", "Hi there!"),),
         options={"previous_response_id": _UNKNOWN},
         whole=False,
         valid=False,
-    ),
+    )
 )
-GROUP = ProbeGroup(
-    "state",
-    STATE,
-    generated=lambda _api: _REQUESTS,
-    apis=("responses",),
-    relations=UNRELIABLE_PROMPT_TOKENS,
-    component="storage",
+
+
+@GROUP.given(
+    "state.previous_response.unknown",
+    _NEVER_STORED,
+    fix="Answer an unknown id with status 404.",
 )
-_probe = partial(GROUP.probe, modes=MODES, needs="previous_response_id")
-
-
-@_probe("state.previous_response", ("told", "called", *_OTHERS))
-def _continues(responses: ProbeResponses) -> Trials:
-    """A stored response can be continued by its id, with the entire earlier conversation.
-
-    Silently losing the conversation is worse than rejecting the request. Agents that use stored
-    responses send tool results with only the id.
-    """
-    yield from map(_broken_continuation, _continued(responses, "told"))
-    for name in _OTHERS:
-        for rollout in responses.rollouts.get(name, ()):
-            # They are judged by their prompts elsewhere, which a rejected request does not have.
-            if len(rollout.exchanges) > 1 and rollout.exchanges[-1].status == _NOT_FOUND:
-                yield _broken_continuation(rollout)
-    with suppress(NotVerifiableError):
-        yield from map(_broken_continuation, _continued(responses, "called"))
-
-
-@GROUP.probe(
-    "state.previous_response.unknown", ("unknown",), fix="Answer an unknown id with status 404."
-)
-def _unknown(responses: ProbeResponses) -> Trials:
+def _unknown(unknown: Sent) -> Trials:
     """An unknown previous_response_id is rejected with a 4xx status.
 
     A reply without the conversation misleads users, and clients retry a request that failed.
     """
-    for rollout in responses.all("unknown"):
-        last = rollout.exchanges[-1]
+    for rollout, last in unknown.last:
         if declined(rollout) and not refused(rollout):
             raise NotVerifiableError("continues_nothing", got=outcome(last))
         if last.unreadable:
@@ -140,18 +141,23 @@ def _unknown(responses: ProbeResponses) -> Trials:
         yield None if refused(rollout) else wrong
 
 
-@GROUP.probe(
+_UNKEPT = GROUP.send(
+    _stored("unkept", (Message("user", FIRST),), then=(LAST_QUESTION,), options={"store": False})
+)
+
+
+@GROUP.given(
     "state.unstored",
-    ("unkept",),
+    _UNKEPT,
     modes=MODES,
     fix="Do not keep responses whose request sets store to false.",
 )
-def _unstored(responses: ProbeResponses) -> Trials:
+def _unstored(unkept: Sent) -> Trials:
     """A response to a request with `store: false` cannot be continued by its id.
 
     The client forbade the provider to keep the conversation, often for privacy.
     """
-    continued = [rollout for rollout in responses.all("unkept") if len(rollout.exchanges) > 1]
+    continued = [rollout for rollout in unkept.rollouts if len(rollout.exchanges) > 1]
     for rollout in required(continued, "not_continued"):
         first, second = rollout.exchanges[:2]
         message = "The provider kept a response, although its request set `store: false`."
@@ -161,14 +167,14 @@ def _unstored(responses: ProbeResponses) -> Trials:
         yield kept if known else None
 
 
-def _continued(responses: ProbeResponses, name: str) -> Sequence[ParsedRollout]:
+def _continued(sent: Sent) -> Sequence[ParsedRollout]:
     """Return the rollouts in which a stored response was continued.
 
     Raises NotVerifiableError if there are none, or the provider stores no responses: it does not
     claim to store them, or it refuses to continue them with a status other than 404. Those with a
     damaged reply show nothing about it.
     """
-    rollouts = responses.all(name)
+    rollouts = sent.rollouts
     if all(declined(rollout) and len(rollout.exchanges) == 1 for rollout in rollouts):
         raise NotVerifiableError("refuses_to_store")
     continued = [rollout for rollout in rollouts if len(rollout.exchanges) > 1]
@@ -207,44 +213,42 @@ def continues_from(first: Reply, second: Reply) -> bool:
     return knows or prompt_tokens(second) > prompt_tokens(first)
 
 
-def _replies(responses: ProbeResponses, name: str) -> Iterator[tuple[ParsedExchange, Reply, Reply]]:
+def _replies(sent: Sent, told: Sent | None = None) -> Iterator[tuple[ParsedExchange, Reply, Reply]]:
     """Yield the exchange that continues each response, and the replies before and after it.
 
-    Raises NotVerifiableError if no first prompt has the instructions of its request: a request that
-    continues a response is not what loses them.
+    Raises NotVerifiableError if no first prompt has the instructions of its request, as those of
+    `told` show: a request that continues a response is not what loses them.
     """
     read = [
         (rollout.mode, second, first.reply, second.reply)
-        for rollout in _continued(responses, name)
+        for rollout in _continued(sent)
         for first, second in [rollout.exchanges[:2]]
         if first.reply is not None and second.reply is not None
     ]
-    kept = [e for e in read if not _lacks_instructions(responses, name, e[0], e[2])]
+    kept = [e for e in read if told is None or not _lacks_instructions(sent, told, e[0], e[2])]
     if read and not kept:
         raise NotVerifiableError("instructions_not_rendered")
     return ((second, earlier, reply) for _, second, earlier, reply in kept)
 
 
-def _lacks_instructions(responses: ProbeResponses, name: str, mode: Mode, first: Reply) -> bool:
+def _lacks_instructions(sent: Sent, told: Sent, mode: Mode, first: Reply) -> bool:
     """Whether a first prompt is as long as without the instructions of its request."""
-    bare = replace(_PROMPTS[name], turns=_PROMPTS[name].turns[-1:])
-    if bare == _PROMPTS[name]:
-        return False
-    plain = _PROMPTS["told"]
-    others = [e for e in responses.rollouts.get("told", ()) if e.mode == mode and e.replies]
-    more = {prompt_tokens(first) - prompt_tokens(rollout.replies[0][1]) for rollout in others}
-    return bool(more) and more <= differences(bare, plain) - differences(_PROMPTS[name], plain)
+    own, plain = _PROMPTS[sent.name], _PROMPTS[told.name]
+    bare = replace(own, turns=own.turns[-1:])
+    others = [reply for _, reply in told.within(mode).readable]
+    more = {prompt_tokens(first) - prompt_tokens(reply) for reply in others}
+    return bool(more) and more <= differences(bare, plain) - differences(own, plain)
 
 
 _CHANNEL = 2
 """Tokens of an answer's channel. A right prompt may lack it; `prompt.history` reports this."""
 
 
-def _by_prompt_tokens(responses: ProbeResponses, name: str, prompts: _Prompts) -> Trials:
+def _by_prompt_tokens(prompts: _Prompts, sent: Sent, told: Sent | None = None) -> Trials:
     """Judge the content of the prompts of continued responses by their additional tokens."""
-    before = _PROMPTS[name]
+    before = _PROMPTS[sent.name]
     trials: list[TrialResult] = []
-    for second, earlier, reply in _replies(responses, name):
+    for second, earlier, reply in _replies(sent, told):
         more = prompt_tokens(reply) - prompt_tokens(earlier)
         sizes = [
             (message, differences(after, before)) for message, after in prompts(before, earlier)
@@ -263,18 +267,18 @@ def _by_prompt_tokens(responses: ProbeResponses, name: str, prompts: _Prompts) -
 
 @_probe(
     "state.previous_response.usage",
-    ("told",),
+    _TOLD,
     component="usage",
     fix="Count the prompt of this request only.",
 )
-def _usage(responses: ProbeResponses) -> Trials:
+def _usage(told: Sent) -> Trials:
     """The prompt tokens of a response that continues another count its own prompt.
 
     Providers bill by these counts, and clients compute from them how full the context is. A sum
     over all turns counts the earlier messages again in each turn.
     """
     trials: list[TrialResult] = []
-    for second, earlier, reply in _replies(responses, "told"):
+    for second, earlier, reply in _replies(told):
         before, after = prompt_tokens(earlier), prompt_tokens(reply)
         more = _added_tokens(_right_prompts(earlier))
         if after - before in more:
@@ -289,12 +293,12 @@ def _usage(responses: ProbeResponses) -> Trials:
 
 def _right_prompts(earlier: Reply) -> list[Prompt]:
     """Return the right prompts of the request that continues the response to `told`."""
-    return [prompt for wrong, prompt in _with_answer(_PROMPTS["told"], earlier) if not wrong]
+    return [prompt for wrong, prompt in _with_answer(_TOLD_PROMPT, earlier) if not wrong]
 
 
 def _added_tokens(prompts: Iterable[Prompt]) -> frozenset[int]:
     """How many more tokens these prompts may have than that of `told`."""
-    return frozenset[int]().union(*(differences(prompt, _PROMPTS["told"]) for prompt in prompts))
+    return frozenset[int]().union(*(differences(prompt, _TOLD_PROMPT) for prompt in prompts))
 
 
 def _is_sum(earlier: Reply, more: int, right: frozenset[int]) -> bool:
@@ -306,7 +310,7 @@ def _is_sum(earlier: Reply, more: int, right: frozenset[int]) -> bool:
 
 @_probe(
     "state.previous_response.once",
-    ("told",),
+    _TOLD,
     fix="Put the stored conversation into the prompt once, before the input of the new request.",
     example=(
         "A continued response has the stored conversation twice.",
@@ -314,23 +318,23 @@ def _is_sum(earlier: Reply, more: int, right: frozenset[int]) -> bool:
         "https://github.com/NousResearch/hermes-agent/issues/101644",
     ),
 )
-def _once(responses: ProbeResponses) -> Trials:
+def _once(told: Sent) -> Trials:
     """The prompt that continues a stored response has the earlier conversation once.
 
     With copies of it, the context fills up faster, the client pays for tokens that it did not send,
     and the model loses track of the order of the messages.
     """
-    told = _PROMPTS["told"]
-    copy = min(_added_tokens([replace(told, turns=told.turns * 2)]))
+    turns = _TOLD_PROMPT.turns
+    copy = min(_added_tokens([replace(_TOLD_PROMPT, turns=turns * 2)]))
     trials: list[TrialResult] = []
-    for second, earlier, reply in _replies(responses, "told"):
+    for second, earlier, reply in _replies(told):
         more = prompt_tokens(reply) - prompt_tokens(earlier)
         prompts = _right_prompts(earlier)
         right = _added_tokens(prompts)
         repeats = (
             replace(prompt, turns=(*again, *prompt.turns))
             for prompt in prompts
-            for again in (told.turns, prompt.turns[:-1])
+            for again in (turns, prompt.turns[:-1])
         )
         if more in right or more + _CHANNEL in right:
             trials.append(None)
@@ -347,28 +351,19 @@ def _once(responses: ProbeResponses) -> Trials:
     yield from required(repeated(trials), "tokens_fit_no_prompt")
 
 
-def _instructing(*texts: str | None) -> Iterator[Message]:
-    return (Message("developer", text) for text in texts if text is not None)
-
-
-_PROMPTS = {
-    request.id: Prompt((*_instructing(request.instructions), *request.turns), request.tools)
-    for request in _REQUESTS
-}
-
-
 @_probe(
     "state.previous_response.instructions",
-    ("instructed",),
+    _INSTRUCTED,
+    _TOLD,
     fix="Use the instructions of the new request, and not those of the earlier one.",
 )
-def _instructions(responses: ProbeResponses) -> Trials:
+def _instructions(instructed: Sent, told: Sent) -> Trials:
     """The instructions of a request apply to it alone, also if it continues a stored response.
 
     Agents change them between turns. If this fails, the model ignores the new ones, or follows
     those that the client has replaced.
     """
-    yield from _by_prompt_tokens(responses, "instructed", _with_instructions)
+    yield from _by_prompt_tokens(_with_instructions, instructed, told)
 
 
 def _with_instructions(before: Prompt, reply: Reply) -> _PromptList:
@@ -386,19 +381,19 @@ def _with_instructions(before: Prompt, reply: Reply) -> _PromptList:
 
 @_probe(
     "state.previous_response.answer",
-    ("told",),
+    _TOLD,
     fix="Render the answer of the stored response as the client received it.",
     example=(
         "A stored response is continued without its answer.",
         "https://github.com/sgl-project/sglang/issues/23662",
     ),
 )
-def _answer(responses: ProbeResponses) -> Trials:
+def _answer(told: Sent) -> Trials:
     """If a message continues a stored response, the prompt contains the answer of that response.
 
     A model that does not see its earlier answers contradicts them.
     """
-    yield from _by_prompt_tokens(responses, "told", _with_answer)
+    yield from _by_prompt_tokens(_with_answer, told)
 
 
 def _with_answer(before: Prompt, reply: Reply) -> _PromptList:
@@ -412,20 +407,20 @@ def _with_answer(before: Prompt, reply: Reply) -> _PromptList:
 
 @_probe(
     "state.previous_response.tools",
-    ("offered",),
+    _OFFERED,
     fix="Offer the tools of the new request only.",
     example=(
         "A continued response has the tools of the earlier one instead of its own.",
         "https://github.com/vllm-project/vllm/pull/24472",
     ),
 )
-def _tools(responses: ProbeResponses) -> Trials:
+def _tools(offered: Sent) -> Trials:
     """A request that continues a stored response has its own tools, and not the earlier ones.
 
     Agents change tools between turns. The model cannot call a tool that it does not see, and
     clients cannot answer a call of a tool that they no longer offer.
     """
-    yield from _by_prompt_tokens(responses, "offered", _with_tools)
+    yield from _by_prompt_tokens(_with_tools, offered)
 
 
 def _with_tools(before: Prompt, reply: Reply) -> _PromptList:
@@ -443,15 +438,15 @@ def _with_tools(before: Prompt, reply: Reply) -> _PromptList:
 
 @_probe(
     "state.previous_response.cot",
-    ("called",),
+    _CALLED,
     fix="Keep the CoT before a call of a stored response until the final answer.",
 )
-def _cot(responses: ProbeResponses) -> Trials:
+def _cot(called: Sent) -> Trials:
     """If a tool result continues a stored response, the prompt contains the CoT before the call.
 
     The model calls tools from within its CoT; without it, the model forgets why it called them.
     """
-    yield from _by_prompt_tokens(responses, "called", _with_cot)
+    yield from _by_prompt_tokens(_with_cot, called)
 
 
 def _with_cot(before: Prompt, reply: Reply) -> _PromptList:

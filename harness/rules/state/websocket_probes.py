@@ -24,7 +24,7 @@ from harness.rules.probe import (
     MAY_BE_REFUSED,
     ProbeGroup,
     ProbeRequest,
-    ProbeResponses,
+    Sent,
     Trials,
     prompt_tokens,
 )
@@ -37,7 +37,7 @@ _UNKNOWN = "resp_gpt_oss_verify_never_got_this_id"
 _STREAMS: tuple[Mode, ...] = ("streaming",)
 _TRIES = 2
 _WORDS = ("orchid", "walnut")
-_TOLD = (
+_FACTS = (
     "The code word is heron284. The lamp in the window of the mill is red, and the bench beside "
     "the gate is made of stone. Keep all of that in mind, for I will ask later."
 )
@@ -45,7 +45,6 @@ _CODE_WORD = "heron284"
 _QUESTION = "What is the code word?"
 _HI = (Message("user", "Hi there!"),)
 _SENT = 3  # requests of `wrong`
-_OPEN, _PLAIN = "greeting", "greeting in a stream"
 
 _message = partial(
     ProbeRequest,
@@ -60,85 +59,70 @@ def _say(word: str) -> tuple[Message]:
     return (Message("user", f"Say the word {word} and nothing else."),)
 
 
-_OTHER = {"type": "message", "role": "user", "content": _say(_WORDS[1])[0].text}
-_REQUESTS = (
-    _message(_OPEN, _HI, temperature=0, tries=_TRIES),
-    ProbeRequest(_PLAIN, _HI, temperature=0, tries=_TRIES, options={"store": False}),
-    _message(
-        "told",
-        (Message("user", _TOLD),),
-        then=(_QUESTION,),
-        history="response",
-        max_turns=2,
-        tries=_TRIES,
-    ),
-    _message(
-        "prepared",
-        (Message("user", _TOLD),),
-        then=(_QUESTION,),
-        history="response",
-        max_turns=2,
-        options={"type": MESSAGE, "store": False, "generate": False},
-        later={"generate": True},
-        whole=False,
-        valid=False,
-    ),
-    _message(
-        "called",
-        (Message("user", "What is the weather in Lisbon?"),),
-        (WEATHER,),
-        history="response",
-        max_turns=2,
-        tries=_TRIES,
-    ),
-    _message(
-        "wrong",
-        _HI,
-        together=({"previous_response_id": _UNKNOWN}, {}),
-        whole=False,
-        valid=False,
-    ),
-    _message("two", _say(_WORDS[0]), together=({"input": [_OTHER]},), tries=_TRIES, valid=False),
-)
 GROUP = ProbeGroup(
     "state.websocket",
     _GUIDE,
-    generated=lambda _api: _REQUESTS,
     apis=("responses",),
     modes=_STREAMS,
     relations=UNRELIABLE_PROMPT_TOKENS,
     component="storage",
 )
+_OPEN = GROUP.send(_message("greeting", _HI, temperature=0, tries=_TRIES))
+_PLAIN = GROUP.send(
+    ProbeRequest("greeting in a stream", _HI, temperature=0, tries=_TRIES, options={"store": False})
+)
+_continuing = partial(_message, history="response", max_turns=2)
+_TOLD = GROUP.send(_continuing("told", (Message("user", _FACTS),), then=(_QUESTION,), tries=_TRIES))
+_PREPARED = GROUP.send(
+    _continuing(
+        "prepared",
+        (Message("user", _FACTS),),
+        then=(_QUESTION,),
+        options={"type": MESSAGE, "store": False, "generate": False},
+        later={"generate": True},
+        whole=False,
+        valid=False,
+    )
+)
+_CALLED = GROUP.send(
+    _continuing(
+        "called",
+        (Message("user", "What is the weather in Lisbon?"),),
+        (WEATHER,),
+        tries=_TRIES,
+    )
+)
 
 
-def _open(responses: ProbeResponses, name: str) -> Sequence[ParsedRollout]:
+def _open(greeting: Sent, sent: Sent) -> Sequence[ParsedRollout]:
     """Return the rollouts of a request if the provider offers WebSocket at all.
 
     Raises NotVerifiableError if it does not, or a request was not sent.
     """
-    greetings = responses.all(_OPEN)
-    if not any(each.exchanges[-1].reply is not None for each in greetings):
-        last = greetings[0].exchanges[-1]
+    greetings = [last for _, last in greeting.last]
+    if not any(last.reply is not None for last in greetings):
+        last = greetings[0]
         if last.status is None or not last.good_status:
             raise NotVerifiableError("refuses_feature", feature=_FEATURE, status=last.status or 0)
         raise NotVerifiableError("fails_on_feature", feature=_FEATURE, got=outcome(last))
-    return responses.all(name)
+    return sent.rollouts
 
 
-@GROUP.probe(
+@GROUP.given(
     "state.websocket.events",
-    (_OPEN, _PLAIN),
+    _OPEN,
+    _PLAIN,
     component="events",
     fix="Send the events that a stream over HTTP has, in the same order.",
 )
-def _events(responses: ProbeResponses) -> Trials:
+def _events(greeting: Sent, plain: Sent) -> Trials:
     """Over WebSocket, a response has the events of a stream, in the same order.
 
     Clients read both with the same code.
     """
-    opened = _open(responses, _OPEN)
-    usual = {_kinds(exchange): exchange for exchange, _ in responses.replies(_PLAIN)}
-    shapes = {_shape(reply) for _, reply in responses.replies(_PLAIN)}
+    opened = _open(greeting, greeting)
+    usual = {_kinds(exchange): exchange for exchange, _ in plain.replies}
+    shapes = {_shape(reply) for _, reply in plain.replies}
     for rollout in opened:
         exchange = rollout.exchanges[-1]
         if exchange.reply is not None and _shape(exchange.reply) in shapes:
@@ -161,21 +145,22 @@ def _shape(reply: Reply) -> tuple[object, ...]:
     return *(item.get("type") for item in objects(reply.raw.get("output"))), reply.finish
 
 
-@GROUP.probe(
+@GROUP.given(
     "state.websocket.continued",
-    (_OPEN, "told", "called"),
+    _OPEN,
+    (_TOLD, _CALLED),
     fix="Keep the responses of a connection in its memory until it is closed, whatever `store` is.",
 )
-def _continued(responses: ProbeResponses) -> Trials:
+def _continued(greeting: Sent, asked: Sent) -> Trials:
     """A response is continued by its id on its connection, also with `store: false`.
 
     Each turn sends only what is new. A server that loses the rest answers without the conversation,
     or without the call whose result it gets.
     """
-    for name in ("told", "called"):
-        for rollout in _open(responses, name):
+    for each in asked:
+        for rollout in _open(greeting, each):
             first, last = rollout.exchanges[0], rollout.exchanges[-1]
-            if first.reply is None or (last is first and name == "called"):
+            if first.reply is None or (last is first and each.name == _CALLED.id):
                 continue  # no reply, or the model called no tool
             if last is not first:
                 yield _lost(first.reply, last)
@@ -193,18 +178,20 @@ def _lost(first: Reply, last: ParsedExchange) -> Problem | None:
     return Problem(last, message, "more prompt tokens", got, "$.usage.input_tokens")
 
 
-@GROUP.probe(
+@GROUP.given(
     "state.websocket.prepared",
-    (_OPEN, "told", "prepared"),
+    _OPEN,
+    _TOLD,
+    _PREPARED,
     fix="With generate false, keep the request without a reply, or refuse it with an error event.",
 )
-def _prepared(responses: ProbeResponses) -> Trials:
+def _prepared(greeting: Sent, told: Sent, prepared: Sent) -> Trials:
     """With `generate: false`, a request gets no output, and can be continued by its id.
 
     Codex 0.171 sends its instructions and tools so, before its question. A server that ignores the
     member bills a reply that nobody reads; one that drops the request loses the instructions.
     """
-    for rollout in _open(responses, "prepared"):
+    for rollout in _open(greeting, prepared):
         first, last = rollout.exchanges[0], rollout.exchanges[-1]
         if first.reply is None:
             message = "A request with `generate: false` got neither a response nor an error event."
@@ -216,22 +203,34 @@ def _prepared(responses: ProbeResponses) -> Trials:
         elif last is first:
             raise NotVerifiableError("not_continued")
         else:
-            yield _lost(responses.reply("told")[1], last)
+            yield _lost(told.first[1], last)
 
 
-@GROUP.probe(
+_WRONG = GROUP.send(
+    _message(
+        "wrong",
+        _HI,
+        together=({"previous_response_id": _UNKNOWN}, {}),
+        whole=False,
+        valid=False,
+    )
+)
+
+
+@GROUP.given(
     "state.websocket.errors",
-    (_OPEN, "wrong"),
+    _OPEN,
+    _WRONG,
     component="errors",
     fix="Send an event of the type error with its status, and keep the connection open.",
 )
-def _errors(responses: ProbeResponses) -> Trials:
+def _errors(greeting: Sent, failing: Sent) -> Trials:
     """A request with an error gets an event of the type error, and the connection stays open.
 
     If it is closed instead, clients do not learn what was wrong, repeat the request, and lose the
     conversation that only the connection knows.
     """
-    for rollout in _open(responses, "wrong"):
+    for rollout in _open(greeting, failing):
         if len(rollout.exchanges) < _SENT:
             continue  # a damaged record
         _, wrong, right = rollout.exchanges[:_SENT]
@@ -258,19 +257,26 @@ def _has_error(exchange: ParsedExchange) -> bool:
     return known and (not exchange.good_status or bool(exchange.error_events))
 
 
-@GROUP.probe(
+_OTHER = {"type": "message", "role": "user", "content": _say(_WORDS[1])[0].text}
+_TWO = GROUP.send(
+    _message("two", _say(_WORDS[0]), together=({"input": [_OTHER]},), tries=_TRIES, valid=False)
+)
+
+
+@GROUP.given(
     "state.websocket.order",
-    (_OPEN, "two"),
+    _OPEN,
+    _TWO,
     component="shared",
     fix="Answer the requests of a connection one after another, or name the stream of each event.",
 )
-def _order(responses: ProbeResponses) -> Trials:
+def _order(greeting: Sent, two: Sent) -> Trials:
     """Two requests on one connection are answered one after another.
 
     Only the order tells a client to which request an event belongs. If the events of two responses
     are mixed, it joins pieces of both.
     """
-    for rollout in _open(responses, "two"):
+    for rollout in _open(greeting, two):
         yield next(_mixed(rollout), None)
 
 

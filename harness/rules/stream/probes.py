@@ -10,11 +10,9 @@ from harness.records.conditions import MODES
 from harness.rules.evidence.offers import offered
 from harness.rules.evidence.prompt_counts import UNRELIABLE_PROMPT_TOKENS
 from harness.rules.missing import NotVerifiableError
-from harness.rules.probe import ProbeGroup, ProbeResponses, Trials, account_judge
+from harness.rules.probe import Answer, ProbeGroup, Sent, Trials, account_judge
 from harness.rules.rule import CHAT, GUIDE, Problem
 from harness.statistics.question import asked
-
-Answered = tuple[ParsedExchange, Reply]
 
 PROMPTS = {
     "weather": "What is the weather in Lisbon?",
@@ -28,7 +26,8 @@ _INSTRUCTED, _INSTRUCTIONS = "thanks", "Answer in one friendly sentence."
 _SIGNIFICANCE = 0.01
 _FEWEST_SAME = 2  # prompts with equal replies and different counts
 
-_REQUESTS = tuple(
+GROUP = ProbeGroup("parity", CHAT, modes=MODES, family="stream", component="usage", typical=True)
+_REQUESTS = GROUP.send_all(
     replace(
         offered(name, prompt),
         instructions=_INSTRUCTIONS if name == _INSTRUCTED else None,
@@ -37,15 +36,6 @@ _REQUESTS = tuple(
         confirming=1,
     )
     for name, prompt in PROMPTS.items()
-)
-GROUP = ProbeGroup(
-    "parity",
-    CHAT,
-    generated=lambda _api: _REQUESTS,
-    modes=MODES,
-    family="stream",
-    component="usage",
-    typical=True,
 )
 
 
@@ -62,10 +52,8 @@ _FEATURES: Mapping[str, tuple[str, Callable[[Reply], bool]]] = {
 """Properties of a reply that must not depend on the mode."""
 
 
-def _equally_frequent(
-    label: str, present: Callable[[Reply], bool], responses: ProbeResponses
-) -> Trials:
-    pairs = {name: _pair(responses, name) for name in PROMPTS}
+def _equally_frequent(label: str, present: Callable[[Reply], bool], asked_alike: Sent) -> Trials:
+    pairs = {each.name: _pair(each) for each in asked_alike}
     answer = asked(
         (name, side is pair[0], present(reply))
         for name, pair in pairs.items()
@@ -89,7 +77,7 @@ def _equally_frequent(
 
 
 def _at_fault(
-    pair: tuple[Sequence[Answered], Sequence[Answered]], present: Callable[[Reply], bool]
+    pair: tuple[Sequence[Answer], Sequence[Answer]], present: Callable[[Reply], bool]
 ) -> tuple[int, ParsedExchange]:
     """Return which side of a pair differs from what the model wrote, and a reply of it.
 
@@ -105,9 +93,9 @@ def _at_fault(
 
 
 for _name, (_label, _present) in _FEATURES.items():
-    GROUP.probe(
+    GROUP.given(
         f"parity.{_name}",
-        PROMPTS,
+        _REQUESTS,
         source=GUIDE,
         component="events",
         witness=True,
@@ -116,14 +104,14 @@ for _name, (_label, _present) in _FEATURES.items():
     )(partial(_equally_frequent, _label, _present))
 
 
-def _prompt_counts(responses: ProbeResponses) -> Sequence[tuple[Problem | None, bool]]:
+def _prompt_counts(asked_alike: Sent) -> Sequence[tuple[Problem | None, bool]]:
     """Return how the counts of each prompt differ, and whether a reply is the same in both modes.
 
     Raises NotVerifiableError if no prompt has the same count at each try.
     """
     judged: list[tuple[Problem | None, bool]] = []
-    for name in PROMPTS:
-        streaming, complete = _pair(responses, name)
+    for each in asked_alike:
+        streaming, complete = _pair(each)
         got, *other = {reply.input_tokens for _, reply in streaming}
         expected, *others = {reply.input_tokens for _, reply in complete}
         if other or others or None in (got, expected):
@@ -158,55 +146,52 @@ def _are_miscounted(judged: Sequence[tuple[Problem | None, bool]]) -> bool:
     return sum(same) >= _FEWEST_SAME and 2 * sum(same) > len(same)
 
 
-@GROUP.probe(
+@GROUP.given(
     "parity.usage.prompt",
-    PROMPTS,
+    _REQUESTS,
     component="prompt",
     fix="Build the prompt of a stream and of a complete reply with the same code.",
     witness=True,
     relations=UNRELIABLE_PROMPT_TOKENS,
 )
-def _prompt_tokens(responses: ProbeResponses) -> Trials:
+def _prompt_tokens(asked_alike: Sent) -> Trials:
     """Streaming and non-streaming requests have the same prompt.
 
     If it has other tokens and the replies differ, too, a part of the request does not reach the
     model in one of the modes.
     """
-    judged = _prompt_counts(responses)
+    judged = _prompt_counts(asked_alike)
     yield from (None if _are_miscounted(judged) else problem for problem, _ in judged)
 
 
-@GROUP.probe(
+@GROUP.given(
     "parity.usage.prompt.count",
-    PROMPTS,
+    _REQUESTS,
     fix="Report the engine's own count of prompt tokens in streams, too.",
     example=(
         "A gateway counts the prompts of streams itself, with another tokenizer.",
         "https://github.com/BerriAI/litellm/issues/39088",
     ),
 )
-def _counted_otherwise(responses: ProbeResponses) -> Trials:
+def _counted_otherwise(asked_alike: Sent) -> Trials:
     """Streaming and non-streaming replies report the same prompt tokens.
 
     Users pay by this count. If the replies to several prompts are the same in both modes, so are
     their prompts: only the count is wrong.
     """
-    judged = _prompt_counts(responses)
+    judged = _prompt_counts(asked_alike)
     yield from (problem if _are_miscounted(judged) else None for problem, _ in judged)
 
 
-GROUP.probe(
+GROUP.given(
     "parity.usage.output",
-    PROMPTS,
+    _REQUESTS,
     severity="warning",
     witness=True,
     text="Identical replies report the same output tokens in both modes. Users pay by this count.",
-)(account_judge(*PROMPTS, reports=lambda entry: entry.kind == "miscounted"))
+)(account_judge(lambda entry: entry.kind == "miscounted"))
 
 
-def _pair(responses: ProbeResponses, name: str) -> tuple[Sequence[Answered], Sequence[Answered]]:
+def _pair(sent: Sent) -> tuple[Sequence[Answer], Sequence[Answer]]:
     """Return the streaming and non-streaming replies to one request. Raises NotVerifiableError."""
-    return (
-        list(responses.replies(name, mode="streaming")),
-        list(responses.replies(name, mode="non-streaming")),
-    )
+    return list(sent.within("streaming").replies), list(sent.within("non-streaming").replies)

@@ -12,14 +12,29 @@ from harness.api.json_schema import misfit
 from harness.api.json_text import objects_in, parsed_object, parsed_value, strings
 from harness.api.parsed_rollout import ParsedExchange
 from harness.records.conditions import BOTH_APIS
-from harness.rules.evidence.fetched import served_replies
 from harness.rules.evidence.prompt_counts import UNRELIABLE_PROMPT_TOKENS
 from harness.rules.missing import NotVerifiableError, required
-from harness.rules.probe import NON_STREAMING, ProbeResponses, Trials, prompt_tokens
+from harness.rules.probe import NON_STREAMING, Sent, Trials, prompt_tokens
 from harness.rules.rule import Problem
-from harness.rules.structured.requests import FEWEST_OTHERS, FEWEST_REPLIES, GROUP
+from harness.rules.structured.requests import (
+    CHOICES,
+    FEWEST_OTHERS,
+    FEWEST_REPLIES,
+    FREE,
+    FREE_STREAMED,
+    FREE_WITH_TOOL,
+    GROUP,
+    OBJECT,
+    OBJECT_STREAMED,
+    OBJECT_TOLD,
+    OBJECT_WITH_TOOL,
+    TOOL_WITHOUT_SCHEMA,
+    WITHOUT,
+    WITHOUT_OBJECT,
+)
 
 _FORMAT = "a JSON format of the answer"
+_OBJECT = "a JSON object as the answer"
 FEATURE = "a JSON schema for the answer"
 _WITH_TOOLS = f"{FEATURE} together with tools"
 
@@ -33,41 +48,38 @@ def fit_elsewhere(exchange: ParsedExchange, reply: Reply) -> str | None:
     )
 
 
-@GROUP.probe(
+@GROUP.given(
     "structured.asked",
-    ("free", "without", "object", "without object"),
+    FREE,
+    WITHOUT,
+    OBJECT,
+    WITHOUT_OBJECT,
     example=(
         "The requested schema does not reach the model.",
         "https://github.com/ggml-org/llama.cpp/issues/15276",
     ),
 )
-def _applied(responses: ProbeResponses) -> Trials:
+def _applied(free: Sent, without: Sent, as_object: Sent, without_object: Sent) -> Trials:
     """A JSON format of the answer, with or without a schema, is shown to the model or enforced.
 
     If the server silently ignores the format, programs cannot parse the answers.
     """
-    yield _ignored(responses, "free", "without", FEATURE, _json_mode(responses))
+    json_mode = 0  # how many tokens JSON mode adds to a prompt; 0 if that is unknown
     with suppress(NotVerifiableError):
-        yield _ignored(responses, "object", "without object", "a JSON object as the answer")
+        json_mode = as_object.prompt - without_object.prompt
+    yield _ignored(free, without, FEATURE, json_mode)
+    with suppress(NotVerifiableError):
+        yield _ignored(as_object, without_object, _OBJECT)
 
 
-def _json_mode(responses: ProbeResponses) -> int:
-    """How many tokens JSON mode adds to a prompt; 0 if that is unknown."""
-    try:
-        return responses.prompt_tokens("object")[1] - responses.prompt_tokens("without object")[1]
-    except NotVerifiableError:
-        return 0
-
-
-@GROUP.probe("structured.object", ("object", "object told", "without object"), severity="warning")
-def _object_with_members(responses: ProbeResponses) -> Trials:
+@GROUP.given("structured.object", (OBJECT, OBJECT_TOLD), WITHOUT_OBJECT, severity="warning")
+def _object_with_members(as_object: Sent, _without: Sent) -> Trials:
     """An answer in JSON mode is not an empty object.
 
     A server that replaces JSON mode with a schema without properties leaves the model no choice but
     {}, even if the user says which object to answer with. Programs get no data.
     """
-    feature = "a JSON object as the answer"
-    replies = list(served_replies(responses, ["object", "object told"], feature))
+    replies = as_object.served_replies(_OBJECT)
     values = [(*answer, parsed_object(answer[1].text.strip())) for answer in replies]
     objects = [answer for answer in values if answer[2] is not None]
     exchange, reply, _ = required(objects, "no_object_answer")[0]
@@ -84,13 +96,13 @@ def _conforms(exchange: ParsedExchange, reply: Reply) -> bool:
     return isinstance(value, dict) and (schema is None or misfit(value, schema) is None)
 
 
-def _also(usual: str, name: str, where: str, responses: ProbeResponses) -> Trials:
+def _also(where: str, usual: Sent, here: Sent) -> Trials:
     """Judge a format where servers lose its effect; the `usual` request shows that it has one."""
-    served = served_replies(responses, [usual], _FORMAT)
+    served = usual.served_replies(_FORMAT)
     required((answer for answer in served if _conforms(*answer)), "no_object_answer")
     made = [
         (exchange, choice)
-        for exchange, reply in served_replies(responses, [name], f"{_FORMAT} {where}")
+        for exchange, reply in here.served_replies(f"{_FORMAT} {where}")
         for choice in reply.others or (reply,)
         if choice.text and not choice.calls
         # A part of an object shows that the format had its effect on what is left.
@@ -99,79 +111,81 @@ def _also(usual: str, name: str, where: str, responses: ProbeResponses) -> Trial
     if any(_conforms(*answer) for answer in made):
         yield None
     elif len(made) < FEWEST_OTHERS:
-        raise NotVerifiableError("too_few_replies", request=name)
+        raise NotVerifiableError("too_few_replies", request=here.name)
     else:
         exchange, reply = made[0]
         message = f"A JSON format of the answer has no effect {where}."
         yield Problem(exchange, message, "JSON that conforms", reply.text)
 
 
-for _id, _usual, _name, _where, _modes, _apis in (
-    ("object.streaming", "object", "object streamed", "in a stream", ("streaming",), BOTH_APIS),
-    ("object.tools", "object", "object with a tool", "beside tools", NON_STREAMING, BOTH_APIS),
-    ("choices", "free", "choices", "in one of several choices", NON_STREAMING, ("chat",)),
+for _id, _usual, _here, _where, _modes, _apis in (
+    ("object.streaming", OBJECT, OBJECT_STREAMED, "in a stream", ("streaming",), BOTH_APIS),
+    ("object.tools", OBJECT, OBJECT_WITH_TOOL, "beside tools", NON_STREAMING, BOTH_APIS),
+    ("choices", FREE, CHOICES, "in one of several choices", NON_STREAMING, ("chat",)),
 ):
-    GROUP.probe(
+    GROUP.given(
         f"structured.{_id}",
-        (_usual, _name),
+        _usual,
+        _here,
         in_other_mode="structured.object" if _modes == ("streaming",) else "",
         modes=_modes,
         apis=_apis,
         severity="warning",
         text=f"A JSON format of the answer also has its effect {_where}. Programs parse this "
         "answer, too.",
-    )(partial(_also, _usual, _name, _where))
+    )(partial(_also, _where))
 
 
-@GROUP.probe(
+@GROUP.given(
     "structured.asked.streaming",
-    ("free streamed", "without"),
+    FREE_STREAMED,
+    WITHOUT,
     in_other_mode="structured.asked",
     modes=("streaming",),
 )
-def _applied_to_streams(responses: ProbeResponses) -> Trials:
+def _applied_to_streams(streamed: Sent, without: Sent) -> Trials:
     """In streams, a JSON schema for the answer is also shown to the model or enforced.
 
     Some servers read the format only in requests without `stream`.
     """
-    yield _ignored(responses, "free streamed", "without", FEATURE)
+    yield _ignored(streamed, without, FEATURE)
 
 
-@GROUP.probe("structured.asked.tools", ("free with a tool", "tool without a schema"))
-def _applied_with_tools(responses: ProbeResponses) -> Trials:
+@GROUP.given("structured.asked.tools", FREE_WITH_TOOL, TOOL_WITHOUT_SCHEMA)
+def _applied_with_tools(both: Sent, without: Sent) -> Trials:
     """In requests with tools, a JSON schema is also shown to the model or enforced.
 
     Agents with a typed result send both. A provider that does not support this must reject the
     request.
     """
-    yield _ignored(responses, "free with a tool", "tool without a schema", _WITH_TOOLS)
+    yield _ignored(both, without, _WITH_TOOLS)
 
 
-@GROUP.probe(
+@GROUP.given(
     "structured.tools",
-    ("free with a tool", "free", "without"),
+    FREE_WITH_TOOL,
+    FREE,
+    WITHOUT,
     component="tools",
     relations=UNRELIABLE_PROMPT_TOKENS,
     fix="Render the tools also if the request has a schema for the answer.",
 )
-def _tools_offered(responses: ProbeResponses) -> Trials:
+def _tools_offered(both: Sent, free: Sent, without: Sent) -> Trials:
     """In requests with a JSON schema for the answer, the tools are also offered to the model.
 
     Agents with a typed result send both. If the prompt has as many tokens as without the tool, the
     model does not know the tool. A provider that does not support this must reject the request.
     """
-    (exchange, reply), *_ = served_replies(responses, ["free with a tool"], _WITH_TOOLS)
+    (exchange, reply), *_ = both.served_replies(_WITH_TOOLS)
     tokens = prompt_tokens(reply)
-    others = [responses.prompt_tokens(name)[1] for name in ("free", "without")]
+    others = [free.prompt, without.prompt]
     message = "The prompt of a request with tools and a JSON schema does not contain the tools."
     got = f"{tokens} prompt tokens, and as many without the tool"
     lost = Problem(exchange, message, "more prompt tokens with a tool", got, "$.usage")
     yield lost if tokens in others and not reply.calls else None
 
 
-def _ignored(
-    responses: ProbeResponses, name: str, without: str, feature: str, json_mode: int = 0
-) -> Problem | None:
+def _ignored(sent: Sent, without: Sent, feature: str, json_mode: int = 0) -> Problem | None:
     """The problem of a format that affects neither answer nor prompt. Raises NotVerifiableError.
 
     A reply that is truncated or has no text does not show what the format affects. A prompt that
@@ -179,11 +193,11 @@ def _ignored(
     has effect if any part of a reply conforms to it, or has the name of its member, which nothing
     else in the prompt contains.
     """
-    replies = list(served_replies(responses, [name], feature))
+    replies = list(sent.served_replies(feature))
     if any(fit_elsewhere(*answer) or _names_member(*answer) for answer in replies):
         return None
     shown = prompt_tokens(replies[0][1])
-    _, not_shown = responses.prompt_tokens(without, streaming=replies[0][0].request.stream)
+    _, not_shown = without.counted(streaming=replies[0][0].request.stream)
     are_json = all(parsed_object(reply.text.strip()) is not None for _, reply in replies)
     as_json_mode = are_json and 0 < shown - not_shown == json_mode
     if shown > not_shown and not as_json_mode:

@@ -10,15 +10,33 @@ from harness.api.json_text import is_padded, objects_in, parsed_object, parsed_v
 from harness.api.parsed_rollout import ParsedExchange
 from harness.records.conditions import MODES
 from harness.rules.account.entry import BEYOND_ASCII
-from harness.rules.evidence.fetched import served_replies
 from harness.rules.habits import Habit
 from harness.rules.missing import NotVerifiableError, repeated, required
-from harness.rules.probe import ProbeResponses, Trials, account_judge
+from harness.rules.probe import Sent, Trials, account_judge
 from harness.rules.refusals import refused
 from harness.rules.rule import Problem
 from harness.rules.structured.checks import lost_answer, missing_answer
 from harness.rules.structured.effect_probes import FEATURE, fit_elsewhere
-from harness.rules.structured.requests import CONTRADICTED, FEWEST_REPLIES, GROUP
+from harness.rules.structured.requests import (
+    ABROAD,
+    ABROAD_WITHOUT,
+    ANY_OF,
+    CONTRADICTED,
+    FEWEST_REPLIES,
+    FREE,
+    FREE_WITH_TOOL,
+    GROUP,
+    NAMED,
+    NAMED_LATER,
+    OBJECT,
+    PATTERN,
+    REFERENCES,
+    TOOL_WITHOUT_SCHEMA,
+    UNION,
+    UNIQUE_ITEMS,
+    WITHOUT,
+    WITHOUT_OBJECT,
+)
 from harness.statistics.rates import at_least
 from harness.text import repeated_piece
 
@@ -26,17 +44,16 @@ _NOT_FOLLOWED, _WITHOUT_PROSE = Habit(0.1), Habit(0.05)
 """Shares in which the model may ignore a schema that it is only shown, or reason in symbols."""
 _CUT, _LUCK = 0.1, 0.001
 """The share of replies that a model does not end itself, and the largest p-value of more."""
-_ASKED = ("named", "named later", "union", "free", "free with a tool")
 
 
-@GROUP.probe("structured.followed", ("named",), modes=MODES, habit=_NOT_FOLLOWED, behaviour=True)
-def _followed(responses: ProbeResponses) -> Trials:
+@GROUP.given("structured.followed", NAMED, modes=MODES, habit=_NOT_FOLLOWED, behaviour=True)
+def _followed(named: Sent) -> Trials:
     """An answer with a JSON schema is only JSON that conforms to it, whole and in streams.
 
     Programs parse it. A provider that does not support it must reject the request. Replies without
     text are judged by other rules. A model that never writes such JSON may be unable to.
     """
-    served = list(served_replies(responses, ["named"], FEATURE))
+    served = list(named.served_replies(FEATURE))
     answered = [answer for answer in served if answer[1].text]
     able = any(_contains_fit(*answer) for answer in answered)
     if not able and any(fit_elsewhere(*answer) for answer in served):
@@ -46,25 +63,24 @@ def _followed(responses: ProbeResponses) -> Trials:
     yield from (_unfit(*answer) for answer in answered)
 
 
-@GROUP.probe(
+@GROUP.given(
     "structured.place",
-    ("named", "free"),
+    (NAMED, FREE),
     component="output",
     fix=(
         "Return the content of a message of the channel final as the answer, also if its header "
         "names a content type."
     ),
 )
-def _place(responses: ProbeResponses) -> Trials:
+def _place(asked: Sent) -> Trials:
     """An answer with a JSON schema is the text of the reply: not a call, not CoT, and not lost.
 
     Clients read the text. Parsers that mistake the format for a recipient return an item of the
     wrong type, or drop the message. A reply that only lacks the tokens of an answer is not judged,
     nor is one that counts alone show to have lost it if the model may write any header.
     """
-    usable = [name for name in ("named", "free") if responses.rollouts.get(name)]
-    answers = served_replies(responses, usable or ["named"], FEATURE)
-    proves = responses.account.is_obedient
+    answers = asked.usable.served_replies(FEATURE)
+    proves = asked.responses.account.is_obedient
     placed = ((*each, _elsewhere(*each), lost_answer(*each) if proves else 0) for each in answers)
     made = (answer for answer in placed if answer[1].text or answer[2] is not None or answer[3])
     trials: list[Problem | None] = []
@@ -86,9 +102,10 @@ def _elsewhere(exchange: ParsedExchange, reply: Reply) -> str | None:
     return fit_elsewhere(exchange, reply) or next(unread, None)
 
 
-@GROUP.probe(
+@GROUP.given(
     "structured.compiled",
-    ("free", *CONTRADICTED),
+    FREE,
+    (PATTERN, ANY_OF, UNIQUE_ITEMS, REFERENCES),
     severity="warning",
     fix="Refuse a schema that the grammar does not support, with status 400 and the reason.",
     example=(
@@ -96,17 +113,17 @@ def _elsewhere(exchange: ParsedExchange, reply: Reply) -> str | None:
         "https://github.com/ggml-org/llama.cpp/issues/19051",
     ),
 )
-def _compiled(responses: ProbeResponses) -> Trials:
+def _compiled(free: Sent, contradicted: Sent) -> Trials:
     """A schema that the server cannot compile is refused, or the answer conforms to it.
 
     Programs trust the schema that the server accepted. Each of the requests has a keyword that the
     answer for which the user asks violates; some grammars ignore it without a word. A server that
     ignores every schema says nothing about these keywords. Raises NotVerifiableError.
     """
-    free = [(exchange, reply) for _, exchange, reply in responses.readable("free") if reply.text]
-    if free and not any(_contains_fit(*answer) for answer in free):
+    texts = [answer for answer in free.readable if answer[1].text]
+    if texts and not any(_contains_fit(*answer) for answer in texts):
         raise NotVerifiableError("no_schema_obeyed")
-    for name, rollout in responses.named(*CONTRADICTED):
+    for rollout in contradicted.rollouts:
         for exchange, reply in rollout.replies:
             if (
                 reply.finish == "stop"
@@ -117,42 +134,46 @@ def _compiled(responses: ProbeResponses) -> Trials:
                 # JSON with a text around it was constrained, and changed on its way; a part of
                 # JSON says nothing about the grammar, either.
                 problem = None if _contains_fit(exchange, reply) else _unfit(exchange, reply)
-                message = f"The schema has {CONTRADICTED[name][0]}, which has no effect."
+                message = (
+                    f"The schema has {CONTRADICTED[rollout.rollout.sample]}, which has no effect."
+                )
                 yield problem and replace(problem, message=message)
         if refused(rollout):
             yield None
 
 
-@GROUP.probe(
+@GROUP.given(
     "structured.references",
-    ("references", "uniqueItems", "named"),
+    REFERENCES,
+    UNIQUE_ITEMS,
+    NAMED,
     fix="Compile the schema with its $defs, and apply the grammar to the final channel only.",
 )
-def _with_references(responses: ProbeResponses) -> Trials:
+def _with_references(references: Sent, unique: Sent, named: Sent) -> Trials:
     """An answer whose schema has $ref and $defs is not empty.
 
     The libraries that write schemas from types use them for every enum and nested type. One empty
     answer may be the model's; several, and none with text, are the server's if another schema
     always gets an answer.
     """
-    others = [reply for _, reply in served_replies(responses, ["named"], FEATURE)]
+    others = [reply for _, reply in named.served_replies(FEATURE)]
     if not all(map(_is_answered, others)):
         raise NotVerifiableError("also_empty")
-    own = list(served_replies(responses, ["references"], f"{FEATURE} with $ref"))
+    own = list(references.served_replies(f"{FEATURE} with $ref"))
     with suppress(NotVerifiableError):
-        own += list(served_replies(responses, ["uniqueItems"], FEATURE))
+        own += list(unique.served_replies(FEATURE))
     if any(_is_answered(reply) for _, reply in own):
         yield None
         return
     elsewhere = [
         rollout.exchanges[-1].reply
-        for name in ("references", "uniqueItems")
-        for rollout in responses.other_apis.get(name, ())
+        for name in (references.name, unique.name)
+        for rollout in named.responses.other_apis.get(name, ())
     ]
     made = [reply for reply in elsewhere if reply is not None]
     count = len(own) + (0 if any(map(_is_answered, made)) else len(made))
     if count < FEWEST_REPLIES:
-        raise NotVerifiableError("too_few_replies", request="references")
+        raise NotVerifiableError("too_few_replies", request=references.name)
     exchange, _ = own[0]
     message = "With $ref and $defs in the schema, every answer is empty."
     expected = f"text, as in {len(others)} answers with another schema"
@@ -163,24 +184,24 @@ def _is_answered(reply: Reply) -> bool:
     return bool(reply.text.strip() or reply.calls or reply.finish != "stop")
 
 
-_FORMATTED = (*_ASKED, "object")
-_NOT_ASKED = ("without", "tool without a schema", "without object")
-
-
-@GROUP.probe("structured.ends", (*_FORMATTED, *_NOT_ASKED))
-def _ends(responses: ProbeResponses) -> Trials:
+@GROUP.given(
+    "structured.ends",
+    (NAMED, NAMED_LATER, UNION, FREE, FREE_WITH_TOOL, OBJECT),
+    (WITHOUT, TOOL_WITHOUT_SCHEMA, WITHOUT_OBJECT),
+)
+def _ends(formatted: Sent, plain: Sent) -> Trials:
     """A reply with a JSON format ends, like the replies to the same questions without a format.
 
     A grammar that allows white space after the JSON lets the model write it up to the token limit.
     Users wait and pay for it, and the answer counts as truncated. A model that repeats a word in a
     text of the JSON does so itself.
     """
-    reached = (r.exchanges[-1] for name in _FORMATTED for r in responses.cut.get(name, ()))
-    cut = [e for e in reached if not (e.reply and (repeated_piece(e.reply.text) or "").strip())]
-    ended = list(responses.readable(*_FORMATTED))
-    plain = any(responses.cut.get(name) for name in _NOT_ASKED)
+    cut = [
+        e for e in formatted.cut if not (e.reply and (repeated_piece(e.reply.text) or "").strip())
+    ]
+    ended = formatted.readable
     total = len(cut) + len(ended)
-    often = not plain and at_least(len(cut), total, _CUT) <= _LUCK
+    often = not plain.cut and at_least(len(cut), total, _CUT) <= _LUCK
     yield from (None for _ in ended)
     for exchange in cut:
         if exchange.reply is not None and is_padded(exchange.reply.text):
@@ -193,9 +214,15 @@ def _ends(responses: ProbeResponses) -> Trials:
         yield Problem(exchange, message, "the end of the reply after the JSON", got)
 
 
-@GROUP.probe(
+def _repeats_itself(exchange: ParsedExchange) -> bool:
+    text = exchange.reply.text if exchange.reply else ""
+    return bool((repeated_piece(text) or "").strip())
+
+
+@GROUP.given(
     "structured.reasoning",
-    ("named", "free", "without"),
+    (NAMED, FREE),
+    WITHOUT,
     habit=_WITHOUT_PROSE,
     fix="Apply the grammar to the final channel only, after its header.",
     example=(
@@ -203,23 +230,23 @@ def _ends(responses: ProbeResponses) -> Trials:
         "https://github.com/lmstudio-ai/lmstudio-bug-tracker/issues/1555",
     ),
 )
-def _reasoning(responses: ProbeResponses) -> Trials:
+def _reasoning(asked: Sent, without: Sent) -> Trials:
     """A schema for the answer does not affect the CoT.
 
     A grammar that constrains the entire reply keeps the model from reasoning.
     """
-    _, without = responses.reply("without")
-    if not without.reasoning:
+    if not without.first[1].reasoning:
         raise NotVerifiableError("no_cot_either")
-    for exchange, reply in served_replies(responses, ["named", "free"], FEATURE):
+    for exchange, reply in asked.served_replies(FEATURE):
         message = "The reply with a schema contains no CoT in prose."
         lost = Problem(exchange, message, "chain of thought in prose", reply.reasoning or "none")
         yield None if _is_prose(reply.reasoning) else lost
 
 
-@GROUP.probe(
+@GROUP.given(
     "structured.later",
-    ("named", "named later"),
+    NAMED,
+    NAMED_LATER,
     example=(
         (
             "After an earlier answer, the grammar acts on the header of the reply, and the reply "
@@ -228,13 +255,13 @@ def _reasoning(responses: ProbeResponses) -> Trials:
         "https://github.com/vllm-project/vllm/issues/32791",
     ),
 )
-def _after_answers(responses: ProbeResponses) -> Trials:
+def _after_answers(named: Sent, named_later: Sent) -> Trials:
     """After an earlier answer, a reply with a schema still has text and CoT.
 
     Servers that find the end of the CoT in the prompt apply the grammar to the whole reply.
     """
-    first = [reply for _, reply in served_replies(responses, ["named"], FEATURE)]
-    later = list(served_replies(responses, ["named later"], FEATURE))
+    first = [reply for _, reply in named.served_replies(FEATURE)]
+    later = list(named_later.served_replies(FEATURE))
     for what, contains in _PARTS.items():
         lost = not any(contains(reply) for _, reply in later)
         if lost and all(map(contains, first)):
@@ -278,9 +305,14 @@ def _is_prose(text: str) -> bool:
     return parsed_object(text.strip()) is None and letters > len(visible) / 2
 
 
-GROUP.probe(
+def _characters(abroad: Sent, _without: Sent) -> Trials:
+    return account_judge(lambda entry: entry.what in BEYOND_ASCII)(abroad)
+
+
+GROUP.given(
     "structured.characters",
-    ("abroad", "abroad without"),
+    ABROAD,
+    ABROAD_WITHOUT,
     unjudged="no_object_answer",
     fix="Compile the schema as Unicode text, and do not escape or filter what the grammar allows.",
     example=(
@@ -290,4 +322,4 @@ GROUP.probe(
     text="An answer with a schema has the characters outside ASCII that it has without the schema. "
     "A grammar that is compiled from bytes or escapes may exclude them, and names lose letters. "
     "The schema's enum has the requested name; a reply with a different member is not judged.",
-)(account_judge("abroad", reports=lambda entry: entry.what in BEYOND_ASCII))
+)(_characters)

@@ -1,6 +1,6 @@
 """The requests with a format of the answer, and those without one that show what it changes."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -63,32 +63,6 @@ _DISTINCT = {
     "uniqueItems": True,
 }
 """Even a model that draws at random repeats one of five in 24 of 25 answers (1 - 5!/5^5)."""
-CONTRADICTED: Mapping[str, tuple[str, tuple[Message, ...], dict[str, Any]]] = {
-    "pattern": (
-        "a pattern with a lookahead",
-        _NAMED,
-        closed({"harbour": {"type": "string", "pattern": "^(?=D)[A-Z]{5}-[0-9]{3}$"}}),
-    ),
-    "anyOf": (
-        "anyOf with lists of required members",
-        _told('{"berth": 12}'),
-        closed({"berth": {"type": "integer"}, "harbour": _HARBOUR, "open": {"type": "boolean"}})
-        | {"required": ["berth"], "anyOf": [{"required": ["harbour"]}, {"required": ["open"]}]},
-    ),
-    "uniqueItems": (
-        "uniqueItems",
-        _told('{"harbours": ["Brest", "Brest", "Brest", "Brest", "Brest"]}'),
-        closed({"harbours": _DISTINCT}) | {"$defs": {"Harbour": {"type": "string", "enum": _FIVE}}},
-    ),
-    "references": (
-        "a $ref",
-        _told('{"harbour": "Lisbon"}'),
-        closed({"harbour": _REFERENCE}) | _DEFINED,
-    ),
-}
-"""By request: a keyword that some grammars ignore, a prompt for an answer that violates nothing
-else of the schema, and the schema. A model that the keyword does not constrain writes that answer;
-under a grammar that has it, no model can."""
 FEWEST_REPLIES = 2
 FEWEST_OTHERS = 3
 """Replies that show that a format has no effect; with fewer, the model may slip. Of several
@@ -100,52 +74,88 @@ def _object(api: Api) -> dict[str, Any]:
     return {"response_format": either} if api == "chat" else {"text": {"format": either}}
 
 
-def _requests(api: Api) -> tuple[ProbeRequest, ...]:
-    refusable = GARBLED | {"request.refused"}
-    provokes = refusable | {"answer.json"}
-    named, free = (
-        answer_format(api, closed({member: {"type": "string"} | kind}))
-        for member, kind in (("harbour", {"enum": _HARBOURS}), ("verdict_text", {}))
-    )
-    beside = partial(
-        ProbeRequest, turns=_EITHER, tries=FEWEST_OTHERS, options=_object(api), provokes=provokes
-    )
-    return (
-        ProbeRequest("named", _NAMED, tries=5, options=named, provokes=refusable),
-        ProbeRequest("named later", _NAMED_LATER, tries=3, options=named, provokes=refusable),
-        ProbeRequest("free", _FREE, tries=2, options=free, provokes=refusable),
-        ProbeRequest("free streamed", _FREE, options=free, provokes=refusable),
-        ProbeRequest(
-            "union", _NAMED, tries=2, options=answer_format(api, _UNION), provokes=refusable
-        ),
-        *(
-            ProbeRequest(name, prompt, options=answer_format(api, schema), provokes=provokes)
-            for name, (_, prompt, schema) in CONTRADICTED.items()
-        ),
-        ProbeRequest("without", _FREE),
-        ProbeRequest(
-            "abroad",
-            _NAMED_ABROAD,
-            tries=2,
-            temperature=0.0,
-            options=answer_format(api, _HARBOURS_ABROAD | {"required": []}),
-            provokes=refusable,
-            wanted=Wanted(text=_ABROAD),
-        ),
-        ProbeRequest("abroad without", _NAMED_ABROAD, temperature=0.0, wanted=Wanted(text=_ABROAD)),
-        ProbeRequest(
-            "free with a tool", _FREE, (ORDER,), tries=2, options=free, provokes=refusable
-        ),
-        ProbeRequest("tool without a schema", _FREE, (ORDER,)),
-        ProbeRequest("object", _EITHER, tries=2, options=_object(api), provokes=provokes),
-        ProbeRequest("object told", _TOLD, tries=2, options=_object(api), provokes=provokes),
-        ProbeRequest("without object", _EITHER),
-        beside("object streamed"),
-        beside("object with a tool", tools=(ORDER,)),
-        ProbeRequest("choices", _FREE, options=free | {"n": FEWEST_OTHERS + 1}, provokes=provokes),
-    )
+GROUP = ProbeGroup("structured", STRUCTURED, needs="json_schema", component="structured")
+_REFUSABLE = GARBLED | {"request.refused"}
+_PROVOKES = _REFUSABLE | {"answer.json"}
 
 
-GROUP = ProbeGroup(
-    "structured", STRUCTURED, generated=_requests, needs="json_schema", component="structured"
+def _of(schema: Mapping[str, Any]) -> Callable[[Api], Mapping[str, Any]]:
+    return partial(answer_format, schema=schema)
+
+
+_of_harbour = _of(closed({"harbour": {"type": "string", "enum": _HARBOURS}}))
+_of_text = _of(closed({"verdict_text": {"type": "string"}}))
+_request = partial(ProbeRequest, provokes=_REFUSABLE)
+NAMED = GROUP.send(_request("named", _NAMED, tries=5, options_of=_of_harbour))
+NAMED_LATER = GROUP.send(_request("named later", _NAMED_LATER, tries=3, options_of=_of_harbour))
+FREE = GROUP.send(_request("free", _FREE, tries=2, options_of=_of_text))
+FREE_STREAMED = GROUP.send(_request("free streamed", _FREE, options_of=_of_text))
+UNION = GROUP.send(_request("union", _NAMED, tries=2, options_of=_of(_UNION)))
+CONTRADICTED: dict[str, str] = {}
+"""By request, a keyword that some grammars ignore. The user asks for an answer that violates
+nothing else of the schema: a model that the keyword does not constrain writes that answer; under a
+grammar that has it, no model can."""
+
+
+def _contradicted(
+    name: str, keyword: str, prompt: tuple[Message, ...], schema: Mapping[str, Any]
+) -> ProbeRequest:
+    CONTRADICTED[name] = keyword
+    return GROUP.send(ProbeRequest(name, prompt, options_of=_of(schema), provokes=_PROVOKES))
+
+
+PATTERN = _contradicted(
+    "pattern",
+    "a pattern with a lookahead",
+    _NAMED,
+    closed({"harbour": {"type": "string", "pattern": "^(?=D)[A-Z]{5}-[0-9]{3}$"}}),
+)
+ANY_OF = _contradicted(
+    "anyOf",
+    "anyOf with lists of required members",
+    _told('{"berth": 12}'),
+    closed({"berth": {"type": "integer"}, "harbour": _HARBOUR, "open": {"type": "boolean"}})
+    | {"required": ["berth"], "anyOf": [{"required": ["harbour"]}, {"required": ["open"]}]},
+)
+UNIQUE_ITEMS = _contradicted(
+    "uniqueItems",
+    "uniqueItems",
+    _told('{"harbours": ["Brest", "Brest", "Brest", "Brest", "Brest"]}'),
+    closed({"harbours": _DISTINCT}) | {"$defs": {"Harbour": {"type": "string", "enum": _FIVE}}},
+)
+REFERENCES = _contradicted(
+    "references",
+    "a $ref",
+    _told('{"harbour": "Lisbon"}'),
+    closed({"harbour": _REFERENCE}) | _DEFINED,
+)
+WITHOUT = GROUP.send(ProbeRequest("without", _FREE))
+_abroad = partial(ProbeRequest, turns=_NAMED_ABROAD, temperature=0.0, wanted=Wanted(text=_ABROAD))
+ABROAD = GROUP.send(
+    _abroad(
+        "abroad",
+        tries=2,
+        options_of=_of(_HARBOURS_ABROAD | {"required": []}),
+        provokes=_REFUSABLE,
+    )
+)
+ABROAD_WITHOUT = GROUP.send(_abroad("abroad without"))
+FREE_WITH_TOOL = GROUP.send(
+    _request("free with a tool", _FREE, (ORDER,), tries=2, options_of=_of_text)
+)
+TOOL_WITHOUT_SCHEMA = GROUP.send(ProbeRequest("tool without a schema", _FREE, (ORDER,)))
+_as_object = partial(ProbeRequest, turns=_EITHER, tries=2, options_of=_object, provokes=_PROVOKES)
+OBJECT = GROUP.send(_as_object("object"))
+OBJECT_TOLD = GROUP.send(_as_object("object told", turns=_TOLD))
+WITHOUT_OBJECT = GROUP.send(ProbeRequest("without object", _EITHER))
+OBJECT_STREAMED = GROUP.send(_as_object("object streamed", tries=FEWEST_OTHERS))
+OBJECT_WITH_TOOL = GROUP.send(_as_object("object with a tool", tools=(ORDER,), tries=FEWEST_OTHERS))
+CHOICES = GROUP.send(
+    ProbeRequest(
+        "choices",
+        _FREE,
+        options_of=_of_text,
+        options={"n": FEWEST_OTHERS + 1},
+        provokes=_PROVOKES,
+    )
 )

@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 from harness.api.items import Message
 from harness.records.conditions import MODES
 from harness.records.replies import Wanted
+from harness.rules.account.entry import Entry
 from harness.rules.evidence.tables import table
 from harness.rules.probe import ProbeGroup, ProbeRequest, account_judge
 from harness.rules.rule import CHAT
@@ -37,7 +38,8 @@ LONG_TEXTS = TypeAdapter(dict[str, str]).validate_python(table("text")["long"])
 ALL_TEXTS = {**TEXTS, **LONG_TEXTS}
 _FAULTS = ("lost", "added", "changed")
 
-_REQUESTS = tuple(
+GROUP = ProbeGroup("echo", CHAT, modes=MODES, family="text", component="text")
+_REPEATED = GROUP.send_all(
     ProbeRequest(
         name,
         (Message("user", f"{_ASK}{text}"),),
@@ -48,20 +50,17 @@ _REQUESTS = tuple(
     )
     for name, text in ALL_TEXTS.items()
 )
-GROUP = ProbeGroup(
-    "echo", CHAT, generated=lambda _api: _REQUESTS, modes=MODES, family="text", component="text"
-)
 
 
-GROUP.probe(
+def _is_changed(entry: Entry) -> bool:
+    return entry.kind in _FAULTS and entry.place == "answer"
+
+
+GROUP.given(
     "echo.returned",
-    ALL_TEXTS,
+    _REPEATED,
     unjudged="not_echoed",
     witness=True,
     text="The text of an answer reaches the client as the model wrote it. Any change alters code, "
     "quotations and data.",
-)(
-    account_judge(
-        *ALL_TEXTS, reports=lambda entry: entry.kind in _FAULTS and entry.place == "answer"
-    )
-)
+)(account_judge(_is_changed))
