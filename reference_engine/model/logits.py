@@ -52,6 +52,10 @@ class Logits(Protocol):
         """
         ...
 
+    def at(self, rows: Tensor, tokens: Tensor) -> Tensor:
+        """Return the logits of single tokens: (n,) in float32 of n rows and their tokens."""
+        ...
+
     def of(self, rows: Sequence[int] | None = None) -> Tensor:
         """Return all logits of some rows, or of all, by token: (rows, vocabulary) in float32."""
         ...
@@ -102,6 +106,10 @@ class AllLogits:
         padded = F.pad(self.values, (0, spare), value=-math.inf) if spare else self.values
         tokens = torch.add(torch.arange(CHUNK, device=self.device), chosen, alpha=CHUNK)
         return tokens, padded.gather(1, tokens)
+
+    def at(self, rows: Tensor, tokens: Tensor) -> Tensor:
+        """See `Logits`."""
+        return self.values[rows, tokens]
 
     def of(self, rows: Sequence[int] | None = None) -> Tensor:
         """See `Logits`."""

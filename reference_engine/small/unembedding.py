@@ -226,6 +226,13 @@ class CodedLogits:
         terms = self.terms[torch.arange(len(chunks)), self.layout.terms[chunks]]
         return self.layout.tokens[chunks], terms + self.flags.gather(1, self.layout.kinds[chosen])
 
+    def at(self, rows: Tensor, tokens: Tensor) -> Tensor:
+        """See `Logits`."""
+        places = self.layout.places[tokens]
+        chunks = places // CHUNK
+        terms = self.terms[rows, self.layout.terms[chunks], places % CHUNK]
+        return terms + self.flags[rows, self.layout.kinds[chunks]]
+
     def of(self, rows: Sequence[int] | None = None) -> Tensor:
         """See `Logits`."""
         terms, flags = (x if rows is None else x[list(rows)] for x in (self.terms, self.flags))

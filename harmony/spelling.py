@@ -1,0 +1,253 @@
+"""How a model may have spelled a reply: the tokens of the messages that an API returned as texts.
+
+An API returns texts. A text has many spellings in tokens, and a header has several legal forms. A
+`Spelling` is one of them; the canonical one has the tokens of the tokenizer. `alternatives` lists
+those that have another token in one place, for a search that asks the model which one it wrote.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
+from typing import Literal
+
+from harmony.parse import CALL, END, FIRST_SPECIAL, RETURN, HarmonyParser, Kind
+from harmony.render import text_tokens
+from harmony.vocabulary import bytes_of, encode, token_ids
+
+_START = "<|start|>assistant"
+_LONGEST_TOKEN = 128  # bytes
+_HEADERS: dict[Kind, tuple[str, ...]] = {
+    "reasoning": ("<|channel|>analysis<|message|>",),
+    "preamble": ("<|channel|>commentary<|message|>", "<|channel|>final<|message|>"),
+    "answer": ("<|channel|>final<|message|>", "<|channel|>commentary<|message|>"),
+    "call": tuple(
+        form
+        for kind in (" <|constrain|>json", " json", "")
+        for channel in ("commentary", "analysis")
+        for form in (
+            f" to=functions.{{name}}<|channel|>{channel}{kind}<|message|>",
+            f"<|channel|>{channel} to=functions.{{name}}{kind}<|message|>",
+        )
+    ),
+}
+"""The forms of headers that gpt-oss writes, the usual one first (openai/harmony `docs/format.md`,
+and issue 91 for the content types of calls)."""
+_ENDS: dict[Kind, tuple[int, ...]] = {
+    "reasoning": (END,),
+    "preamble": (END,),
+    "answer": (RETURN, END),
+    "call": (CALL, END, RETURN),
+}
+_JOINTS = ("\n\n", "\n", "")
+"""What an API may put between two messages that it returns as one text."""
+
+
+@dataclass(frozen=True)
+class WrittenMessage:
+    """A message of a reply as an API returned it.
+
+    `spelled` are the tokens of its text, if the reply has them. With `given`, the server and not
+    the model may have chosen its header (a forced call, or a refused one); with `bound`, a grammar
+    limited its text.
+    """
+
+    kind: Kind
+    text: str
+    name: str = ""
+    spelled: tuple[int, ...] | None = None
+    given: bool = False
+    bound: bool = False
+
+
+@dataclass(frozen=True)
+class WrittenReply:
+    """The messages of a reply in order.
+
+    `complete` is False if a limit or a stop string ended it. `exact` are all tokens of the
+    completion, if the reply has them: then there is nothing to spell.
+    """
+
+    messages: tuple[WrittenMessage, ...]
+    complete: bool = True
+    exact: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Place:
+    """What a token of a spelling belongs to: the number of its message, and a part of that.
+
+    `at` is the number of bytes of the message's text before the token, or None outside the text. A
+    token that is not `judged` was not the model's free choice.
+    """
+
+    message: int
+    part: Literal["header", "text", "end"]
+    at: int = 0
+    judged: bool = True
+
+
+@dataclass(frozen=True)
+class _SpelledMessage:
+    """A message with the form of its header, its end token, and the tokens that begin its text."""
+
+    written: WrittenMessage
+    form: int = 0
+    ending: int = 0
+    begun: tuple[int, ...] = ()
+
+    @property
+    def forms(self) -> tuple[str, ...]:
+        """The forms of its header."""
+        return tuple(form.replace("{name}", self.written.name) for form in _HEADERS[self.written.kind])
+
+    @property
+    def ends(self) -> tuple[int, ...]:
+        """The tokens that may end it."""
+        return _ENDS[self.written.kind]
+
+    @cached_property
+    def text(self) -> tuple[int, ...]:
+        """The tokens of its text. Raises RenderError."""
+        if self.written.spelled is not None:
+            return self.written.spelled
+        begun = sum(len(bytes_of(token)) for token in self.begun)
+        return (*self.begun, *_tokens_of(self.written.text.encode()[begun:]))
+
+
+@dataclass(frozen=True)
+class Spelling:
+    """One spelling of a reply, after `<|start|>assistant`. Its properties raise RenderError."""
+
+    reply: WrittenReply
+    messages: tuple[_SpelledMessage, ...]
+
+    @property
+    def ids(self) -> tuple[int, ...]:
+        """Its tokens."""
+        return self._layout[0]
+
+    @property
+    def places(self) -> tuple[Place, ...]:
+        """The place of each token."""
+        return self._layout[1]
+
+    @cached_property
+    def _layout(self) -> tuple[tuple[int, ...], tuple[Place, ...]]:
+        if self.reply.exact is not None:
+            return self.reply.exact, tuple(_places_of(self.reply, self.reply.exact))
+        ids: list[int] = []
+        places: list[Place] = []
+        for number, spelled in enumerate(self.messages):
+            free = not spelled.written.bound
+            header = _header(spelled.forms[spelled.form], first=not number)
+            ids += header
+            places += [Place(number, "header", judged=not spelled.written.given)] * len(header)
+            at = 0
+            for token in spelled.text:
+                ids.append(token)
+                places.append(Place(number, "text", at, judged=free))
+                at += len(bytes_of(token))
+            if self.reply.complete or number < len(self.messages) - 1:
+                ids.append(spelled.ends[spelled.ending])
+                places.append(Place(number, "end", at, judged=free))
+        return tuple(ids), tuple(places)
+
+    def before(self, token: int) -> str:
+        """Return the text before a token: that of its message, or of its header."""
+        own, part = self.places[token].message, self.places[token].part
+        parts = ("header",) if part == "header" else ("text",)
+        written = (
+            bytes_of(other)
+            for other, place in zip(self.ids[:token], self.places, strict=False)
+            if place.message == own and place.part in parts
+        )
+        return b"".join(written).decode("utf-8", "replace")
+
+
+def canonical(reply: WrittenReply) -> Spelling:
+    """Return the spelling with the tokens of the tokenizer and the usual headers."""
+    return Spelling(reply, tuple(_SpelledMessage(message) for message in reply.messages))
+
+
+def alternatives(spelling: Spelling, token: int) -> Iterator[Spelling]:
+    """Yield the spellings that are equal up to a token and have another one in its place.
+
+    There are none where the reply itself has its tokens. Raises RenderError.
+    """
+    if spelling.reply.exact is not None:
+        return
+    at = spelling.places[token].message
+    for parts in _changed(spelling, token):
+        messages = (*spelling.messages[:at], *parts, *spelling.messages[at + 1 :])
+        other = Spelling(spelling.reply, messages)
+        alike = other.ids[:token] == spelling.ids[:token]
+        if alike and other.ids[token:] and other.ids[token] != spelling.ids[token]:
+            yield other
+
+
+def _changed(spelling: Spelling, token: int) -> Iterator[tuple[_SpelledMessage, ...]]:
+    """Yield what may stand in place of the message of a token."""
+    place = spelling.places[token]
+    spelled = spelling.messages[place.message]
+    if place.part == "header":
+        yield from ((replace(spelled, form=form),) for form in range(len(spelled.forms)))
+        return
+    if place.part == "end":
+        yield from ((replace(spelled, ending=ending),) for ending in range(len(spelled.ends)))
+    if spelled.written.spelled is not None:
+        return
+    begun = tuple(
+        other
+        for other, its in zip(spelling.ids[:token], spelling.places, strict=False)
+        if its.message == place.message and its.part == "text"
+    )
+    data = spelled.written.text.encode()
+    rest, known = data[place.at : place.at + _LONGEST_TOKEN], token_ids()
+    for size in range(1, len(rest) + 1):
+        if (other := known.get(rest[:size])) is not None:
+            yield (replace(spelled, begun=(*begun, other)),)
+    if spelled.written.kind != "call" and 0 < place.at < len(data):
+        yield from _split(replace(spelled, begun=begun), data, place.at)
+
+
+def _split(
+    spelled: _SpelledMessage, data: bytes, at: int
+) -> Iterator[tuple[_SpelledMessage, ...]]:
+    """Yield the message as two, which an API joined at this number of bytes."""
+    kind = spelled.written.kind
+    for joint in map(str.encode, _JOINTS):
+        if data.startswith(joint, at) and len(data) > at + len(joint):
+            texts = (part.decode("utf-8", "replace") for part in (data[:at], data[at + len(joint) :]))
+            first, second = (replace(spelled.written, text=text) for text in texts)
+            first = replace(first, kind="preamble" if kind == "answer" else kind)
+            yield replace(spelled, written=first), _SpelledMessage(second)
+
+
+def _places_of(reply: WrittenReply, ids: tuple[int, ...]) -> Iterator[Place]:
+    """Yield the places of the tokens of a completion, by the parser."""
+    parser, number, at = HarmonyParser(), 0, 0
+    for token in ids:
+        before = parser.open
+        parser.feed(token)
+        written = reply.messages[number] if number < len(reply.messages) else None
+        free = written is None or not written.bound
+        if before is None:
+            yield Place(number, "header", judged=written is None or not written.given)
+        elif before is parser.open and token < FIRST_SPECIAL:
+            yield Place(number, "text", at, judged=free)
+            at += len(bytes_of(token))
+        else:
+            yield Place(number, "end", at, judged=free)
+            number, at = number + 1, 0
+
+
+@cache
+def _header(form: str, *, first: bool) -> tuple[int, ...]:
+    return tuple(encode(form if first else _START + form))
+
+
+def _tokens_of(data: bytes) -> tuple[int, ...]:
+    """Return the tokens of bytes that may begin within a character. Raises RenderError."""
+    head = next((at for at, byte in enumerate(data) if byte & 0xC0 != 0x80), len(data))
+    alone = (token_ids()[data[at : at + 1]] for at in range(head))
+    return (*alone, *text_tokens(data[head:].decode("utf-8", "replace")))

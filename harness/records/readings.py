@@ -1,0 +1,97 @@
+"""`rescored.jsonl`: what a reader of the replies found, reply by reply; the first line names it."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from harness.records.record import Record
+
+RESCORED_FILE = "rescored.jsonl"
+
+Unread = Literal[
+    "no_reply",
+    "filtered",
+    "hidden_cot",
+    "built_in_tools",
+    "custom_tools",
+    "images",
+    "penalties",
+    "unrecorded_history",
+    "several_calls",
+    "empty",
+    "unrenderable",
+    "too_long",
+    "refused_by_reader",
+]
+"""Why a reply was not read."""
+
+UNREAD: dict[Unread, str] = {
+    "no_reply": "no complete reply",
+    "filtered": "written or ended by a filter",
+    "hidden_cot": "its CoT is hidden",
+    "built_in_tools": "the provider ran tools, so that it has several prompts",
+    "custom_tools": "custom tools, whose prompt differs between servers",
+    "images": "images or files",
+    "penalties": "penalties, logit_bias or another option that changes the distribution",
+    "unrecorded_history": "it continues a conversation that the run did not record",
+    "several_calls": "several calls, of which the model writes one at a time",
+    "empty": "nothing to read: no text and no call",
+    "unrenderable": "the reference renders no prompt of this request",
+    "too_long": "longer than the reader's limit",
+    "refused_by_reader": "the reader returned no logprobs for it",
+}
+"""The same in words."""
+
+
+class ReaderInfo(Record):
+    """Who read the replies.
+
+    `weights` is the SHA-256 of the weights where it is known, `limits` what this reader cannot
+    judge. `date` and `variations` are the renderings that the run's replies show.
+    """
+
+    name: str = Field(description="engine or server, with its version")
+    model: str
+    weights: str | None = None
+    dtype: str | None = None
+    form: str = Field(default="model", description="how it reads: a model, or a kind of request")
+    judges_numbers: bool = True
+    dated: bool = Field(default=False, description="whether prompts have a line with the date")
+    order: str = Field(default="before", description="where recipients stand in the history")
+
+
+class Reading(Record):
+    """A reply as it was read: a line of `rescored.jsonl`.
+
+    The lists have an entry for each token. Logprobs and gaps are in nats: `gaps` is the distance to
+    the most probable token, `surprises` minus the logarithm of the probability that a sample is as
+    improbable. A token that is not `judged` was not the model's free choice. `open` has the
+    uncertain places of a sampled reply: the logprob of the token, then those of the most probable
+    ones, all with the reply's temperature and top_p.
+    """
+
+    record: str
+    exchange: int
+    choice: int = 0
+    unread: Unread | None = None
+    why: str = ""
+    prompt_tokens: int = 0
+    prompt_sha256: str = ""
+    temperature: float = 1.0
+    ids: tuple[int, ...] = ()
+    best: tuple[int, ...] = ()
+    logprobs: tuple[float, ...] = ()
+    gaps: tuple[float, ...] = ()
+    surprises: tuple[float, ...] = ()
+    judged: tuple[bool, ...] = ()
+    open: tuple[tuple[float, tuple[float, ...]], ...] = ()
+
+    @property
+    def key(self) -> tuple[str, int, int]:
+        """The record, the exchange and the choice."""
+        return self.record, self.exchange, self.choice
+
+    @property
+    def greedy(self) -> bool:
+        """Whether the request sets temperature 0."""
+        return self.temperature == 0
