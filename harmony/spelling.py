@@ -8,6 +8,7 @@ those that have another token in one place, for a search that asks the model whi
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
+from itertools import accumulate
 from typing import Literal
 
 from harmony.parse import CALL, END, FIRST_SPECIAL, RETURN, HarmonyParser, Kind
@@ -76,8 +77,8 @@ class WrittenReply:
 class Place:
     """What a token of a spelling belongs to: the number of its message, and a part of that.
 
-    `at` is the number of bytes of the message's text before the token, or None outside the text. A
-    token that is not `judged` was not the model's free choice.
+    `at` is the number of bytes of the message before the token; special tokens have those of their
+    names. A token that is not `judged` was not the model's free choice.
     """
 
     message: int
@@ -88,30 +89,48 @@ class Place:
 
 @dataclass(frozen=True)
 class _SpelledMessage:
-    """A message with the form of its header, its end token, and the tokens that begin its text."""
+    """A message with the form of its header, its end token, and the tokens with which it begins."""
 
     written: WrittenMessage
     form: int = 0
     ending: int = 0
     begun: tuple[int, ...] = ()
+    first: bool = False  # whether the end of the prompt is the beginning of its header
 
     @property
-    def forms(self) -> tuple[str, ...]:
+    def headers(self) -> tuple[str, ...]:
         """The forms of its header."""
-        return tuple(form.replace("{name}", self.written.name) for form in _HEADERS[self.written.kind])
+        start = "" if self.first else _START
+        forms = _HEADERS[self.written.kind]
+        return tuple(start + form.replace("{name}", self.written.name) for form in forms)
+
+    @property
+    def header(self) -> str:
+        """Its header."""
+        return self.headers[self.form]
 
     @property
     def ends(self) -> tuple[int, ...]:
         """The tokens that may end it."""
         return _ENDS[self.written.kind]
 
+    @property
+    def data(self) -> bytes:
+        """Its header and its text in bytes."""
+        return self.header.encode() + self.written.text.encode()
+
     @cached_property
-    def text(self) -> tuple[int, ...]:
-        """The tokens of its text. Raises RenderError."""
-        if self.written.spelled is not None:
-            return self.written.spelled
+    def ids(self) -> tuple[int, ...]:
+        """The tokens of its header and its text. Raises RenderError."""
         begun = sum(len(bytes_of(token)) for token in self.begun)
-        return (*self.begun, *_tokens_of(self.written.text.encode()[begun:]))
+        header, text = self.header.encode(), self.written.text.encode()
+        left = _encoded(header[begun:].decode("utf-8", "replace"))
+        used = max(0, begun - len(header))  # bytes of the text
+        if self.written.spelled is None:
+            return (*self.begun, *left, *_tokens_of(text[used:]))
+        sizes = accumulate((len(bytes_of(token)) for token in self.written.spelled), initial=0)
+        rest = self.written.spelled[list(sizes).index(used) :]
+        return (*self.begun, *left, *rest)
 
 
 @dataclass(frozen=True)
@@ -138,35 +157,24 @@ class Spelling:
         ids: list[int] = []
         places: list[Place] = []
         for number, spelled in enumerate(self.messages):
-            free = not spelled.written.bound
-            header = _header(spelled.forms[spelled.form], first=not number)
-            ids += header
-            places += [Place(number, "header", judged=not spelled.written.given)] * len(header)
-            at = 0
-            for token in spelled.text:
+            written, at, header = spelled.written, 0, len(spelled.header.encode())
+            for token in spelled.ids:
                 ids.append(token)
-                places.append(Place(number, "text", at, judged=free))
+                if at < header:
+                    places.append(Place(number, "header", at, judged=not written.given))
+                else:
+                    places.append(Place(number, "text", at, judged=not written.bound))
                 at += len(bytes_of(token))
             if self.reply.complete or number < len(self.messages) - 1:
                 ids.append(spelled.ends[spelled.ending])
-                places.append(Place(number, "end", at, judged=free))
+                places.append(Place(number, "end", at, judged=not written.bound))
         return tuple(ids), tuple(places)
-
-    def before(self, token: int) -> str:
-        """Return the text before a token: that of its message, or of its header."""
-        own, part = self.places[token].message, self.places[token].part
-        parts = ("header",) if part == "header" else ("text",)
-        written = (
-            bytes_of(other)
-            for other, place in zip(self.ids[:token], self.places, strict=False)
-            if place.message == own and place.part in parts
-        )
-        return b"".join(written).decode("utf-8", "replace")
 
 
 def canonical(reply: WrittenReply) -> Spelling:
     """Return the spelling with the tokens of the tokenizer and the usual headers."""
-    return Spelling(reply, tuple(_SpelledMessage(message) for message in reply.messages))
+    messages = (_SpelledMessage(message, first=not at) for at, message in enumerate(reply.messages))
+    return Spelling(reply, tuple(messages))
 
 
 def alternatives(spelling: Spelling, token: int) -> Iterator[Spelling]:
@@ -189,34 +197,31 @@ def _changed(spelling: Spelling, token: int) -> Iterator[tuple[_SpelledMessage, 
     """Yield what may stand in place of the message of a token."""
     place = spelling.places[token]
     spelled = spelling.messages[place.message]
+    own = spelling.ids[token - sum(p.message == place.message for p in spelling.places[:token]) : token]
+    spelled = replace(spelled, begun=own)
     if place.part == "header":
-        yield from ((replace(spelled, form=form),) for form in range(len(spelled.forms)))
-        return
+        for form, header in enumerate(spelled.headers):
+            if header.encode()[: place.at] == spelled.data[: place.at]:
+                yield (replace(spelled, form=form),)
     if place.part == "end":
         yield from ((replace(spelled, ending=ending),) for ending in range(len(spelled.ends)))
-    if spelled.written.spelled is not None:
+    if place.part != "header" and spelled.written.spelled is not None:
         return
-    begun = tuple(
-        other
-        for other, its in zip(spelling.ids[:token], spelling.places, strict=False)
-        if its.message == place.message and its.part == "text"
-    )
-    data = spelled.written.text.encode()
-    rest, known = data[place.at : place.at + _LONGEST_TOKEN], token_ids()
+    rest, known = spelled.data[place.at : place.at + _LONGEST_TOKEN], token_ids()
+    if place.part == "header":
+        rest = spelled.header.encode()[place.at :].partition(b"<|")[0]
     for size in range(1, len(rest) + 1):
         if (other := known.get(rest[:size])) is not None:
-            yield (replace(spelled, begun=(*begun, other)),)
-    if spelled.written.kind != "call" and 0 < place.at < len(data):
-        yield from _split(replace(spelled, begun=begun), data, place.at)
+            yield (replace(spelled, begun=(*own, other)),)
+    if place.part == "text" and spelled.written.kind != "call":
+        yield from _split(spelled, place.at - len(spelled.header.encode()))
 
 
-def _split(
-    spelled: _SpelledMessage, data: bytes, at: int
-) -> Iterator[tuple[_SpelledMessage, ...]]:
-    """Yield the message as two, which an API joined at this number of bytes."""
-    kind = spelled.written.kind
+def _split(spelled: _SpelledMessage, at: int) -> Iterator[tuple[_SpelledMessage, ...]]:
+    """Yield the message as two, which an API joined after this number of bytes of its text."""
+    kind, data = spelled.written.kind, spelled.written.text.encode()
     for joint in map(str.encode, _JOINTS):
-        if data.startswith(joint, at) and len(data) > at + len(joint):
+        if at and data.startswith(joint, at) and len(data) > at + len(joint):
             texts = (part.decode("utf-8", "replace") for part in (data[:at], data[at + len(joint) :]))
             first, second = (replace(spelled.written, text=text) for text in texts)
             first = replace(first, kind="preamble" if kind == "answer" else kind)
@@ -242,8 +247,8 @@ def _places_of(reply: WrittenReply, ids: tuple[int, ...]) -> Iterator[Place]:
 
 
 @cache
-def _header(form: str, *, first: bool) -> tuple[int, ...]:
-    return tuple(encode(form if first else _START + form))
+def _encoded(header: str) -> tuple[int, ...]:
+    return tuple(encode(header))
 
 
 def _tokens_of(data: bytes) -> tuple[int, ...]:

@@ -15,12 +15,16 @@ CERTAIN = 0.999
 
 @dataclass(frozen=True)
 class Passage:
-    """A prompt and its completion in tokens, and the settings with which that was sampled."""
+    """A prompt and its completion in tokens, and the settings with which that was sampled.
+
+    The first `known` tokens of the completion were read before; only the others are asked for.
+    """
 
     prompt: tuple[int, ...]
     completion: tuple[int, ...]
     temperature: float = 1.0
     top_p: float = 1.0
+    known: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,5 +61,5 @@ class Reader(Protocol):
     """Whoever reads passages: a model in this process, or a server."""
 
     def read(self, passages: Sequence[Passage], ask: Ask) -> Sequence[Sequence[ReadToken] | str]:
-        """Return what is known of the tokens of each passage, or why it could not be read."""
+        """Return what is found of the asked tokens of each passage, or why it cannot be read."""
         ...

@@ -9,11 +9,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from harmony.spelling import Spelling, WrittenReply, alternatives, canonical
-from reference_engine.rescoring.reading import CURIOUS, Passage, Reader, ReadToken
+from reference_engine.rescoring.reading import CURIOUS, Ask, Passage, Reader, ReadToken
 
 _BRANCHES = 3  # spellings of one place that are read: an escape has two or three
 _ROUNDS = 48  # changes of a spelling until it is left as it is
-_NEAR = 12.0  # nats below the best spelling from which on one is not continued
 
 
 @dataclass(frozen=True)
@@ -44,17 +43,19 @@ class _Search:
     """The search for the spelling of one sample."""
 
     sample: Sample
-    waiting: list[Spelling]
+    waiting: list[tuple[Spelling, Sequence[ReadToken]]]  # with what is known of its first tokens
     best: Read | None = None
     why: str | None = None  # why it cannot be read
     tried: set[tuple[int, ...]] = field(default_factory=set)
 
-    def take(self, spelling: Spelling, tokens: Sequence[ReadToken] | str) -> None:
-        """Take what the reader found of one spelling."""
+    def take(
+        self, spelling: Spelling, known: Sequence[ReadToken], tokens: Sequence[ReadToken] | str
+    ) -> None:
+        """Take what the reader found of one spelling, after what was known of it."""
         if isinstance(tokens, str):
             self.why = tokens
             return
-        found = Read(spelling, tokens)
+        found = Read(spelling, [*known, *tokens])
         if self.best is None or found.logprob > self.best.logprob:
             self.best = found
 
@@ -74,7 +75,7 @@ class _Search:
             firsts = [other for _, other in better[:_BRANCHES]]
             for other in _with_tokens(spelling, place, firsts):
                 if other.ids not in self.tried:
-                    self.waiting.append(other)
+                    self.waiting.append((other, tokens[:place]))
             if self.waiting:
                 return
 
@@ -84,30 +85,37 @@ def most_probable(reader: Reader, samples: Sequence[Sample]) -> Sequence[Read | 
 
     Raises RenderError if a text cannot be spelled.
     """
-    searches = [_Search(sample, [canonical(sample.reply)]) for sample in samples]
+    searches = [_Search(sample, [(canonical(sample.reply), ())]) for sample in samples]
     for _ in range(_ROUNDS):
-        work = [(search, spelling) for search in searches for spelling in search.waiting]
+        work = [(search, *waiting) for search in searches for waiting in search.waiting]
         if not work:
             break
-        for search, spelling in work:
+        passages = []
+        for search, spelling, known in work:
             search.tried.add(spelling.ids)
             search.waiting = []
-        passages = [
-            Passage(
-                search.sample.prompt, spelling.ids, search.sample.temperature, search.sample.top_p
+            sample = search.sample
+            passages.append(
+                Passage(
+                    sample.prompt, spelling.ids, sample.temperature, sample.top_p, len(known)
+                )
             )
-            for search, spelling in work
-        ]
-
-        def others(passage: int, token: int, work: Sequence[tuple[_Search, Spelling]] = work) -> Sequence[int]:
-            spelled = alternatives(work[passage][1], token)
-            return list(dict.fromkeys(other.ids[token] for other in spelled))
-
-        for (search, spelling), tokens in zip(work, reader.read(passages, others), strict=True):
-            search.take(spelling, tokens)
-        for search in {id(search): search for search, _ in work}.values():
+        spellings = [spelling for _, spelling, _ in work]
+        for one, tokens in zip(work, reader.read(passages, _others(spellings)), strict=True):
+            search, *spelled = one
+            search.take(*spelled, tokens)
+        for search in {id(search): search for search, *_ in work}.values():
             search.expand()
     return [search.best if search.best else (search.why or "") for search in searches]
+
+
+def _others(spellings: Sequence[Spelling]) -> Ask:
+    def ask(passage: int, token: int) -> Sequence[int]:
+        """Return the tokens with which other spellings go on in a place."""
+        others = alternatives(spellings[passage], token)
+        return list(dict.fromkeys(other.ids[token] for other in others))
+
+    return ask
 
 
 def _with_tokens(spelling: Spelling, place: int, tokens: Sequence[int]) -> Iterator[Spelling]:

@@ -69,7 +69,7 @@ class TreeReader:
         for place, number in enumerate(group):
             passage = passages[number]
             path = tree.paths[place]
-            for token in range(len(passage.completion)):
+            for token in range(passage.known, len(passage.completion)):
                 node = path[len(passage.prompt) + token - 1]
                 settings = (node, passage.temperature, passage.top_p)
                 asked.setdefault(settings, []).append((place, token))
@@ -85,7 +85,10 @@ class TreeReader:
             ]
             found |= _read_rows(logits, [settings[1:] for settings in part], wanted, group, ask)
         return [
-            [found[place, token] for token in range(len(passages[number].completion))]
+            [
+                found[place, token]
+                for token in range(passages[number].known, len(passages[number].completion))
+            ]
             for place, number in enumerate(group)
         ]
 
@@ -296,8 +299,8 @@ def _sampled(
         temperature: Divisor of the logits, above 0.
         top_p: Share of the probability from which the token was sampled.
     """
-    logprobs = (logits.double() / temperature).log_softmax(-1)
-    kept = logprobs.topk(min(CANDIDATES, len(logprobs))).values
+    logprobs = (logits / temperature).log_softmax(-1)
+    kept = logprobs.topk(CANDIDATES if top_p < 1 else MOST_ALTERNATIVES).values
     if top_p < 1:
         before = kept.exp().cumsum(-1) - kept.exp()
         kept = kept[before < top_p]
