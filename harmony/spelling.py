@@ -197,7 +197,9 @@ def _changed(spelling: Spelling, token: int) -> Iterator[tuple[_SpelledMessage, 
     """Yield what may stand in place of the message of a token."""
     place = spelling.places[token]
     spelled = spelling.messages[place.message]
-    own = spelling.ids[token - sum(p.message == place.message for p in spelling.places[:token]) : token]
+    own = spelling.ids[
+        token - sum(p.message == place.message for p in spelling.places[:token]) : token
+    ]
     spelled = replace(spelled, begun=own)
     if place.part == "header":
         for form, header in enumerate(spelled.headers):
@@ -222,7 +224,9 @@ def _split(spelled: _SpelledMessage, at: int) -> Iterator[tuple[_SpelledMessage,
     kind, data = spelled.written.kind, spelled.written.text.encode()
     for joint in map(str.encode, _JOINTS):
         if at and data.startswith(joint, at) and len(data) > at + len(joint):
-            texts = (part.decode("utf-8", "replace") for part in (data[:at], data[at + len(joint) :]))
+            texts = (
+                part.decode("utf-8", "replace") for part in (data[:at], data[at + len(joint) :])
+            )
             first, second = (replace(spelled.written, text=text) for text in texts)
             first = replace(first, kind="preamble" if kind == "answer" else kind)
             yield replace(spelled, written=first), _SpelledMessage(second)

@@ -78,6 +78,7 @@ class Reading(Record):
     prompt_tokens: int = 0
     prompt_sha256: str = ""
     temperature: float = 1.0
+    seeded: bool = Field(default=False, description="whether the request sets a seed")
     ids: tuple[int, ...] = ()
     best: tuple[int, ...] = ()
     logprobs: tuple[float, ...] = ()

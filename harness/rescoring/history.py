@@ -25,7 +25,10 @@ class History:
         body = dict(exchange.recorded.request.body or {})
         if exchange.api != "responses":
             return body
-        named = [body.pop("previous_response_id", None), _conversation(body.pop("conversation", None))]
+        named = [
+            body.pop("previous_response_id", None),
+            _conversation(body.pop("conversation", None)),
+        ]
         names = [name for name in named if isinstance(name, str)]
         earlier: Items | None = []
         if names:

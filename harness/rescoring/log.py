@@ -65,7 +65,9 @@ class RescoredLog:
     def append(self, readings: Iterator[Reading] | list[Reading]) -> None:
         """Write readings; they survive a crash once this returns. Raises RunLogError."""
         with os_errors(RunLogError, f"{self._path} cannot be written"):
-            self._write([reading.model_dump_json(exclude_defaults=True).encode() for reading in readings])
+            self._write(
+                [reading.model_dump_json(exclude_defaults=True).encode() for reading in readings]
+            )
 
     def _write(self, lines: list[bytes]) -> None:
         self._file.write(b"".join(line + b"\n" for line in lines))
@@ -76,6 +78,9 @@ class RescoredLog:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self._file.close()

@@ -103,7 +103,9 @@ def _unread(
         return "custom_tools"
     if request.built_in:
         return "built_in_tools"
-    if any(_number(request.body.get(name), 0.0) for name in _PENALTIES) or request.body.get("logit_bias"):
+    if any(_number(request.body.get(name), 0.0) for name in _PENALTIES) or request.body.get(
+        "logit_bias"
+    ):
         return "penalties"
     if _number(request.body.get(_REPETITION), 1.0) != 1:
         return "penalties"
@@ -149,7 +151,10 @@ def _written(exchange: ParsedExchange, reply: Reply) -> WrittenReply:
             message.text,
             message.name,
             message.spelled,
-            given=(message.kind == "call" and (request.forces_call or "allowed_tools" in str(request.body.get("tool_choice"))))
+            given=(
+                message.kind == "call"
+                and (request.forces_call or "allowed_tools" in str(request.body.get("tool_choice")))
+            )
             or (message.kind == "answer" and (forbidden or request.forces_call)),
             bound=(message.kind == "call" and message.name in strict)
             or (message.kind == "answer" and request.wants_json),
@@ -178,7 +183,9 @@ def _messages(exchange: ParsedExchange, reply: Reply) -> Iterator[WrittenMessage
         if reply.reasoning:
             yield WrittenMessage("reasoning", reply.reasoning)
         if reply.text:
-            yield WrittenMessage("preamble" if reply.calls else "answer", reply.text, spelled=spelled)
+            yield WrittenMessage(
+                "preamble" if reply.calls else "answer", reply.text, spelled=spelled
+            )
         yield from (WrittenMessage("call", call.arguments, call.name) for call in reply.calls)
         return
     called = [item.get("type") == "function_call" for item in items]
@@ -191,7 +198,9 @@ def _messages(exchange: ParsedExchange, reply: Reply) -> Iterator[WrittenMessage
                 kind = "preamble" if any(called[at:]) else "answer"
                 yield WrittenMessage(kind, text, spelled=spelled if text == reply.text else None)
             case "function_call":
-                yield WrittenMessage("call", str(item.get("arguments") or ""), str(item.get("name")))
+                yield WrittenMessage(
+                    "call", str(item.get("arguments") or ""), str(item.get("name"))
+                )
 
 
 def _spelled(exchange: ParsedExchange, reply: Reply) -> tuple[int, ...] | None:
@@ -199,7 +208,11 @@ def _spelled(exchange: ParsedExchange, reply: Reply) -> tuple[int, ...] | None:
     entries = [entry_bytes(entry) for entry in logprob_entries(exchange, reply)]
     ids = [token_of(name) for name in entries]
     known = [token for token in ids if token is not None and token < FIRST_SPECIAL]
-    if not entries or len(known) < len(ids) or b"".join(entries) != reply.text.encode("utf-8", "replace"):
+    if (
+        not entries
+        or len(known) < len(ids)
+        or b"".join(entries) != reply.text.encode("utf-8", "replace")
+    ):
         return None
     return tuple(known)
 

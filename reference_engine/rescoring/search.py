@@ -96,9 +96,7 @@ def most_probable(reader: Reader, samples: Sequence[Sample]) -> Sequence[Read | 
             search.waiting = []
             sample = search.sample
             passages.append(
-                Passage(
-                    sample.prompt, spelling.ids, sample.temperature, sample.top_p, len(known)
-                )
+                Passage(sample.prompt, spelling.ids, sample.temperature, sample.top_p, len(known))
             )
         spellings = [spelling for _, spelling, _ in work]
         for one, tokens in zip(work, reader.read(passages, _others(spellings)), strict=True):

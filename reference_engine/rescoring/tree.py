@@ -31,7 +31,9 @@ _NODES = 16_384  # nodes whose keys and values are kept: 100 MB of the small mod
 _ROWS = 64  # rows of logits at a time
 _MOST_SCORES = 2**26  # numbers in the attention scores of a branch, 256 MiB in float32
 _UNBOUNDED = 2**31  # tokens
-_SURE = 6.0  # nats: more probable tokens have their own logprob as surprise, which is an upper bound
+_SURE = (
+    6.0  # nats: more probable tokens have their own logprob as surprise, which is an upper bound
+)
 
 
 @dataclass(frozen=True)
@@ -171,7 +173,9 @@ class _TreeContext:
         self._branches = [
             (torch.tensor(path, device=self._device), end - begin) for begin, end, path in parts
         ]
-        positions = [len(path) - (end - begin) + n for begin, end, path in parts for n in range(end - begin)]
+        positions = [
+            len(path) - (end - begin) + n for begin, end, path in parts for n in range(end - begin)
+        ]
         self.positions = torch.tensor([positions], device=self._device)
         self._visible: dict[tuple[int, int, int], Tensor] = {}
 
@@ -199,7 +203,9 @@ class _TreeContext:
             keys = torch.arange(seen, device=self._device)
             distance = keys[-size:, None] - keys
             hidden = (distance < 0) | (distance >= window)
-            mask = torch.zeros(hidden.shape, device=self._device).masked_fill(hidden, -math.inf)[None]
+            mask = torch.zeros(hidden.shape, device=self._device).masked_fill(hidden, -math.inf)[
+                None
+            ]
             self._visible[size, seen, window] = mask
         return mask
 
@@ -259,7 +265,9 @@ def _read_rows(
     pairs = [(row, other) for row, _, key in wanted for other in others.get(key, ())]
     asked = iter(())
     if pairs:
-        at, which = (torch.tensor(column, device=logits.device) for column in zip(*pairs, strict=True))
+        at, which = (
+            torch.tensor(column, device=logits.device) for column in zip(*pairs, strict=True)
+        )
         asked = iter((logits.at(at, which).double() - norm[at]).tolist())
 
     open_rows = {

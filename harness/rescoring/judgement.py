@@ -1,0 +1,230 @@
+"""What the readings of a run say: whose text is improbable, and whether the model is another one.
+
+Two statistics, each of what the model was free to write:
+
+- *Greedy*: the gap between the most probable token and the one that came. Number formats make small
+  gaps. Up to its first gap, a reply is as the model writes it; after a changed text, everything may
+  be improbable. So only the first gap of a reply counts: a changed text makes a large one, another
+  model many small ones.
+- *Sampled*: each token has the probability that a sample is as improbable. The smallest of a reply,
+  times its tokens, is a p-value of the reply; the procedure of Benjamini and Hochberg (1995) accuses
+  replies so that at most `WRONG` of them are expected to be wrong. For number formats, the sum of
+  logprob and entropy over the uncertain places is compared with draws from the reader's own
+  distributions at the same places (a parametric bootstrap), because its tails are heavy.
+
+Sources of the idea: Token-DiFR (Karvonen et al. 2025, arXiv 2511.20621) and the rank-based
+uniformity test (Zhu et al. 2025, arXiv 2506.06975).
+"""
+
+import math
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from harness.records.readings import Reading
+
+SMALL_GAP = 0.6
+"""Nats that number formats make at temperature 0: bfloat16 at most 0.46 in 1,424 tokens."""
+LARGE_GAP = 8.0
+"""Nats from which on a gap is no other number format: the model is 3,000 times as sure."""
+MARGIN = 2.0
+"""Nats by which number formats make a sampled token less probable than it was."""
+WRONG = 0.001  # expected share of wrong replies among the accused ones
+OTHER_MODEL = 1e-5  # probability of the sum, or a smaller one, under the reader's own model
+_FEWEST_SMALL, _SMALL_SHARE = 3, 0.01
+"""Greedy replies whose first gap is small, and their share, from which on the model is another
+one: healthy servers in bfloat16 have at most one of 300."""
+_DRAWS = 4096
+_CERTAIN = 0.999  # probability of a token at a place where sampling decides nothing
+_LEAST = 20  # uncertain places below which sums say nothing
+ENOUGH = 0.5  # share of the replies that must be read
+
+
+@dataclass(frozen=True)
+class Improbable:
+    """A reply with text that the model would not have written; `token` is the first one."""
+
+    reading: Reading
+    token: int
+
+
+@dataclass(frozen=True)
+class Sums:
+    """The sums of logprob and entropy of some sampled replies.
+
+    `low` and `high` are the probabilities of a sum as small, and as large, under the reader's model.
+    """
+
+    places: int
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What the readings say.
+
+    Attributes:
+        read, unread: How many replies were read or not.
+        improbable: The accused replies.
+        greedy: Distinct replies at temperature 0.
+        deviating: Those whose first gap is small, the largest gaps first.
+        sums: Of all sampled replies but the improbable ones, by group: the whole run and its parts.
+        other_model: Whether the model, its weights or its number format are others.
+        too_certain: Whether replies are more predictable than their temperature allows.
+    """
+
+    read: int
+    unread: int
+    improbable: tuple[Improbable, ...]
+    greedy: int
+    deviating: tuple[Improbable, ...]
+    sums: Mapping[Hashable, Sums] = field(default_factory=dict)
+
+    @property
+    def enough(self) -> bool:
+        """Whether at least half of the replies were read."""
+        return self.read >= ENOUGH * (self.read + self.unread) and self.read > 0
+
+    @property
+    def other_model(self) -> bool:
+        """Whether the model, its weights or its number format differ from the reader's."""
+        return self._gaps_differ or any(sums.low < OTHER_MODEL for sums in self.sums.values())
+
+    @property
+    def too_certain(self) -> bool:
+        """Whether sampled replies are more predictable than their temperature allows."""
+        return any(sums.high < OTHER_MODEL for sums in self.sums.values())
+
+    @property
+    def _gaps_differ(self) -> bool:
+        return len(self.deviating) >= max(_FEWEST_SMALL, _SMALL_SHARE * self.greedy)
+
+
+def judged(
+    readings: Sequence[Reading], group: Callable[[Reading], Iterable[Hashable]] = lambda _: ()
+) -> Judgement:
+    """Judge the readings of a run; `group` names the parts of the run that a reply belongs to.
+
+    A reply that a limit or the request makes equal to another one counts once: equal greedy replies
+    to one prompt are one piece of evidence.
+    """
+    read = [reading for reading in readings if reading.unread is None]
+    greedy = [reading for reading in read if reading.greedy]
+    sampled = [reading for reading in read if not reading.greedy]
+    first = {reading.key: token for reading in greedy if (token := _first_gap(reading)) is not None}
+    large = [r for r in greedy if r.key in first and r.gaps[first[r.key]] > LARGE_GAP]
+    small = [r for r in _distinct(greedy) if r.key in first and r.gaps[first[r.key]] <= LARGE_GAP]
+    improbable = [Improbable(reading, first[reading.key]) for reading in large]
+    improbable += _unlikely(sampled)
+    accused = {each.reading.key for each in improbable}
+    parts: dict[Hashable, list[Reading]] = {"": []}
+    for reading in _distinct(sampled):
+        if reading.key not in accused:
+            for name in ("", *group(reading)):
+                parts.setdefault(name, []).append(reading)
+    deviating = sorted(small, key=lambda r: -r.gaps[first[r.key]])
+    return Judgement(
+        read=len(read),
+        unread=len(readings) - len(read),
+        improbable=tuple(improbable),
+        greedy=len(_distinct(greedy)),
+        deviating=tuple(Improbable(reading, first[reading.key]) for reading in deviating),
+        sums={name: sums for name, part in parts.items() if (sums := _sums(part)) is not None},
+    )
+
+
+def _distinct(readings: Iterable[Reading]) -> list[Reading]:
+    """Return one reading of each prompt and reply that no chance made different."""
+    seen: set[object] = set()
+    kept = []
+    for reading in readings:
+        drawn = None if reading.greedy or reading.seeded else reading.key
+        copy = (reading.prompt_sha256, reading.ids, drawn)
+        if copy not in seen:
+            seen.add(copy)
+            kept.append(reading)
+    return kept
+
+
+def _first_gap(reading: Reading) -> int | None:
+    """Return the first token of a greedy reply with a gap beyond number formats."""
+    return next(
+        (
+            at
+            for at, (gap, free) in enumerate(zip(reading.gaps, reading.judged, strict=True))
+            if free and gap > SMALL_GAP
+        ),
+        None,
+    )
+
+
+def _unlikely(sampled: Sequence[Reading]) -> list[Improbable]:
+    """Return the sampled replies that Benjamini and Hochberg's procedure accuses, at `WRONG`."""
+    worst: list[tuple[float, Reading, int]] = []
+    for reading in sampled:
+        free = [at for at, judged in enumerate(reading.judged) if judged]
+        if free:
+            at = max(free, key=lambda token: reading.surprises[token])
+            nats = reading.surprises[at] - MARGIN - math.log(len(free))
+            worst.append((-nats, reading, at))
+    worst.sort(key=lambda each: each[0])
+    accused = 0
+    for rank, (log_p, _, _) in enumerate(worst, 1):
+        if log_p <= math.log(WRONG * rank / len(worst)):
+            accused = rank
+    limit = -worst[accused - 1][0] if accused else math.inf
+    found = []
+    for _, reading, _ in worst[:accused]:
+        free = [at for at, judged in enumerate(reading.judged) if judged]
+        needed = limit + MARGIN + math.log(len(free)) - 1e-9
+        found.append(
+            Improbable(reading, next(at for at in free if reading.surprises[at] >= needed))
+        )
+    return found
+
+
+def _sums(readings: Sequence[Reading]) -> Sums | None:
+    """Compare the sum of logprob and entropy of sampled replies with draws; None of too few."""
+    places = [
+        place
+        for reading in readings
+        for place in reading.open
+        if place[1] and math.exp(place[1][0]) < _CERTAIN
+    ]
+    if len(places) < _LEAST:
+        return None
+    widest = 1 + max(len(probable) for _, probable in places)
+    logprobs = np.full((len(places), widest), -np.inf)
+    observed = np.empty(len(places))
+    for row, (own, probable) in enumerate(places):
+        rest = max(1.0 - sum(map(math.exp, probable)), 1e-9)
+        logprobs[row, : len(probable)] = probable
+        logprobs[row, len(probable)] = math.log(rest)  # all other tokens together
+        observed[row] = own if own >= probable[-1] - 1e-6 else math.log(rest)
+    shares = np.exp(logprobs)
+    shares /= shares.sum(1, keepdims=True)
+    finite = np.where(np.isfinite(logprobs), logprobs, 0.0)
+    entropy = -(shares * finite).sum(1)
+    total = float((observed + entropy).sum())
+    random = np.random.default_rng(0)
+    bounds = shares.cumsum(1)
+    rows = np.arange(len(places))
+    drawn = np.empty(_DRAWS)
+    for draw in range(_DRAWS):
+        chosen = (random.random(len(places))[:, None] > bounds).sum(1).clip(max=widest - 1)
+        drawn[draw] = (finite[rows, chosen] + entropy).sum()
+    return Sums(len(places), _tail(drawn, total), _tail(-drawn, -total))
+
+
+def _tail(drawn: np.ndarray, total: float) -> float:
+    """Return P(draw <= total); beyond the draws, by a normal tail through their lowest part."""
+    below = int((drawn <= total).sum())
+    if below >= 10:
+        return below / len(drawn)
+    low = float(np.quantile(drawn, 0.01))
+    scale = (float(np.median(drawn)) - low) / 2.3263  # the normal quantile of 1%
+    away = (float(np.median(drawn)) - total) / max(scale, 1e-12)
+    normal = 0.5 * math.erfc(away / math.sqrt(2))
+    return min(max(normal, 1e-300), (below + 1) / len(drawn))
