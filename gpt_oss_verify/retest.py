@@ -41,7 +41,7 @@ def retest(
     part of what passed.
 
     Args:
-        tries: Most tries of one finding. Default: as many as are needed, up to 200.
+        tries: Tries of each finding that decides. Default: as many as are needed, up to 200.
         concurrency: Attempts in flight. Default: that of the run; 1 shows what needs load.
         dry_run: Print requests, tokens and cost, and send nothing.
     """

@@ -247,19 +247,23 @@ def _after_a_pass(analysis: Analysis) -> Step:
 
 
 def _after_a_retest(analysis: Analysis, retest: RetestInfo) -> Iterator[Step]:
-    """Yield the next step after a complete retest."""
+    """Yield the next step after a complete retest, which settles what this one left open.
+
+    If tries of its findings cannot, because nothing shows them any more, a complete run does.
+    """
     command = f"gpt-oss-verify retest {shlex.quote(retest.run)}"
-    tries = [e.enough or 0 for e in analysis.retest if e.status == "not verifiable"]
+    unclear = [e.enough for e in analysis.retest if e.decisive and e.status == "not verifiable"]
+    settles = max(filter(None, unclear), default=0) if all(unclear) else 0
     if retest.concurrency is not None and analysis.verdict.decision != "fail":
         yield Step("Compare it with a retest under the load of the run:", command)
     elif analysis.verdict.decision == "pass":
         yield Step("Verify the provider again:", _whole_run(analysis.run))
     elif analysis.verdict.decision == "fail":
         yield Step("After the next fix:", command)
-    elif max(tries, default=0) > 0:
-        yield Step("Settle it with:", f"{command} -k {max(tries)}")
+    elif settles:
+        yield Step("Settle it with:", f"{command} -k {settles}")
     else:
-        yield Step("Repeat it with:", command)
+        yield Step("More tries of it do not settle it; verify all:", _whole_run(analysis.run))
 
 
 def _worst(analysis: Analysis) -> str:

@@ -141,6 +141,8 @@ class RetestedRule(Record):
         description="tries that tell whether it is fixed, if as few of them fail as "
         "the model may cause"
     )
+    planned: int = Field(default=1, description="tries that the retest plans")
+    share: str = Field(default="", description="its share in the report of the run, in words")
 
 
 class RetestInfo(Record):

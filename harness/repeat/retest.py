@@ -15,6 +15,7 @@ import shlex
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 from harness.errors import ConfigurationError
@@ -32,6 +33,7 @@ from harness.run.run_folder import read_analysis, read_scores
 from harness.run.run_log import read_run_info
 from harness.statistics.recurrence import (
     MOST_TRIES,
+    SPARE,
     enough_tries,
     half_rate,
     likely_rate,
@@ -44,7 +46,6 @@ from harness.tasks.tool_calling import NAME as TOOL_CALLING
 from harness.verdict import success_rate
 from harness.verdict.gate import decide_rates
 
-_SPARE = 1.05  # tries, as a multiple of what is needed: a few replies are truncated
 _FEW_PROBES = 6  # probes whose requests are repeated because of a check
 _FOUND = ("failed", "warned")
 
@@ -88,7 +89,7 @@ def planned_retest(
 ) -> Plan:
     """Return the plan of a retest of the run in a folder, or of the finding of one rule, `only`.
 
-    A finding gets at most `tries`; None for as many as are needed, but at most `MOST_TRIES`.
+    A finding gets so many `tries`; None for as many as are needed, but at most `MOST_TRIES`.
 
     Raises ConfigurationError if the run has nothing that can be retested, and RunLogError.
     """
@@ -107,17 +108,18 @@ def planned_retest(
     ]
     cases = {rule for rule, finding in tested.items() if finding.task == TOOL_CALLING}
     now = provider.concurrency
+    standing = _with_stand_ins(rules, cases, analysis, tries or MOST_TRIES)
     retest = RetestInfo(
         run=str(folder),
         concurrency=now if now != info.settings.concurrency else None,
-        rules=tuple(_with_stand_ins(rules, cases, analysis, tries or MOST_TRIES)),
+        rules=tuple(_with_tries(standing, tries)),
         calls=calls,
         others=tuple({result.check.id for result in found} - {rule.rule for rule in rules}),
         alone=only is not None,
     )
     require(folder, info, any_rules=bool(retest.rules or calls))
     chosen = _Selection(alone=only is not None or now < info.settings.concurrency)
-    _select(chosen, retest, tested, analysis, tries)
+    _select(chosen, retest, tested, analysis)
     changed = _with_selection(folder, info, chosen, retest)
     tasks = restored_tasks(folder, changed)
     settings = changed.settings.model_copy(
@@ -197,22 +199,38 @@ def require(folder: Path, info: RunInfo, *, any_rules: bool = True) -> None:
 def _with_stand_ins(
     rules: Sequence[RetestedRule], cases: Collection[str], analysis: Analysis, most: int
 ) -> Iterator[RetestedRule]:
-    """Yield the findings, with the one that is tested for all findings of its component.
+    """Yield the findings, with the one that is tested for all of its component or likely cause.
 
-    It is the most frequent one that so many tries can test, first of those that were found in
-    `cases` of tool calling, where every request is a try. A finding of another component may have
-    that of the same likely cause.
+    It is the most frequent one, which the fewest tries tell, but not more than `most`; of several,
+    one that was found in `cases` of tool calling, where every request is a try.
     """
-    tested: dict[str, RetestedRule] = {}
-    for rule in sorted(rules, key=lambda rule: (rule.rule not in cases, -rule.failures)):
-        about, decisive = RULES[rule.rule], rule.severity == rules[0].severity
-        if decisive and rule.enough <= most and not about.witness:
-            tested.setdefault(about.component, rule)
+    tested = [
+        rule
+        for rule in sorted(rules, key=lambda rule: (rule.enough, rule.rule not in cases))
+        if rule.severity == rules[0].severity and rule.enough <= most
+        if not RULES[rule.rule].witness
+    ]
     for rule in rules:
         causes = [cause.explains for cause in analysis.causes if rule.rule in cause.explains]
-        alike = (other for other in tested.values() if any(other.rule in names for names in causes))
-        best = tested.get(RULES[rule.rule].component) or next(alike, rule)
+        alike = {rule.rule, *chain.from_iterable(causes)}
+        component = RULES[rule.rule].component
+        best = next(
+            (e for e in tested if e.rule in alike or RULES[e.rule].component == component), rule
+        )
         yield rule if best is rule else rule.model_copy(update={"stand_in": best.rule})
+
+
+def _with_tries(rules: Iterable[RetestedRule], tries: int | None) -> Iterator[RetestedRule]:
+    """Yield the findings with their tries: those that decide get as many as are needed.
+
+    One with a stand-in is tried once, unless the user states `tries`: then it was tried before.
+    """
+    rules = list(rules)
+    errors = any(rule.severity == "error" for rule in rules)
+    for rule in rules:
+        decides = (rule.severity == "error" or not errors) and not (rule.stand_in and not tries)
+        needed = tries or min(math.ceil(SPARE * rule.enough), MOST_TRIES)
+        yield rule.model_copy(update={"planned": needed if decides else 1})
 
 
 def _calls_failed(analysis: Analysis) -> bool | None:
@@ -239,6 +257,7 @@ def _retested(result: RuleResult, failures: int, tries: int, rate: float) -> Ret
         conditions=result.groups,
         half=half,
         enough=enough_tries(half, tolerated),
+        share=result.share,
     )
 
 
@@ -294,15 +313,9 @@ def _select(
     retest: RetestInfo,
     tested: Mapping[str, _Tested],
     analysis: Analysis,
-    tries: int | None,
 ) -> None:
     """Choose what to send: what the findings need and, unless `alone`, a part of what passed."""
-    decisive = {rule.rule for rule in retest.decisive if rule.stand_in is None}
-    most = tries or MOST_TRIES
-    needed = {
-        rule.rule: min(math.ceil(_SPARE * rule.enough), most) if rule.rule in decisive else 1
-        for rule in retest.rules
-    }
+    needed = {rule.rule: rule.planned for rule in retest.rules}
     included = [task.name for task in analysis.run.of_kind("probes")]
     own = [PROBES[r.check.id] for r in analysis.checks if r.check.id in PROBES and r.applicable]
     for rule in retest.rules:

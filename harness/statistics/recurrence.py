@@ -15,6 +15,8 @@ MISSED = 0.05
 """Probability that a defect at half of its former rate is called fixed."""
 MOST_TRIES = 200
 """Tries of one finding, unless stated: they tell whether a defect in 3% of replies is fixed."""
+SPARE = 1.05  # tries, as a multiple of what is needed: a few replies are truncated
+MOST_STATED = 1_000  # tries that are recommended
 MOST = 100_000  # tries beyond which a number is not computed
 _MEDIAN = 0.5
 _REPEATED = 0.05

@@ -5,6 +5,7 @@ it, that its defect is not even half as frequent as before. The errors of the ru
 none, its warnings do. A rule that fails only now fails the retest too.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 
 from harness.records.analysis import (
@@ -18,7 +19,7 @@ from harness.records.figures import Decision
 from harness.records.runs import RetestedRule, RetestInfo, RunInfo
 from harness.rules.catalogue import RULES
 from harness.rules.check import AccountRule
-from harness.statistics.recurrence import excludes, remains
+from harness.statistics.recurrence import MOST_STATED, SPARE, excludes, remains
 from harness.text import first_few
 from harness.verdict.gate import SHOWN_RULES, UNFINISHED, decide_rates
 
@@ -81,7 +82,7 @@ def _finding(
     made = RetestedFinding(
         rule=rule.rule,
         status="fixed",
-        before=f"{rule.failures} of {rule.tries}",
+        before=rule.share or f"{rule.failures} of {rule.tries}",
         now=f"{failures} of {judged}",
         decisive=decisive,
     )
@@ -101,8 +102,11 @@ def _finding(
     if not excludes(rule.half, failures, judged):
         more = rule.enough if judged < rule.enough else 2 * judged
         reason = f"{more:,} tries would tell whether it is fixed or only rarer than before."
+        used = min(1.0, judged / rule.planned) if judged else 1.0  # of the tries that were planned
+        planned = math.ceil(SPARE * more / used)
+        enough = planned if judged and planned <= MOST_STATED else None
         return made.model_copy(
-            update={"status": "not verifiable", "enough": more, "reason": reason}
+            update={"status": "not verifiable", "enough": enough, "reason": reason}
         )
     return made
 
@@ -112,7 +116,8 @@ def _with_stand_in(rule: RetestedRule, by_rule: Mapping[str, RetestedFinding]) -
     own = by_rule[rule.rule]
     if own.status != "not verifiable" or rule.stand_in is None:
         return own
-    if by_rule[rule.stand_in].status != "fixed" or not own.now.startswith("0 of"):
+    shown_again = own.now and not own.now.startswith("0 of")
+    if by_rule[rule.stand_in].status != "fixed" or shown_again:
         return own
     return own.model_copy(
         update={

@@ -139,6 +139,50 @@ def test_a_finding_with_another_name_in_the_same_replies_is_not_fixed(
     assert [each.rule for each in new] == ([] if same or others else [other])
 
 
+@pytest.mark.parametrize(
+    ("judged", "planned", "enough"),
+    [(56, 120, 257), (13, 12, 120), (120, 120, None), (0, 120, None), (2, 120, None)],
+)
+def test_the_tries_that_settle_a_finding_are_those_of_which_enough_can_be_judged(
+    judged: int, planned: int, enough: int | None
+) -> None:
+    """A fixed server may show fewer replies that a rule can judge than a broken one."""
+    result = failed_rule("reply.stored", "passed").model_copy(
+        update={"counts": {"chat": (0, judged)}, "applicable": judged, "failures": 0}
+    )
+    before = RetestedRule(
+        rule="reply.stored", severity="error", failures=1, tries=13, share="3 of 9",
+        conditions=("chat",), half=0.026, enough=114, planned=planned,
+    )  # fmt: skip
+    (found,) = findings(RetestInfo(run="a", rules=(before,)), [result], (), analysis().verdict)
+    assert (found.before, found.enough) == ("3 of 9", enough)
+    assert found.status == ("fixed" if judged >= 114 else "not verifiable")
+
+
+@pytest.mark.parametrize("shown", [(0, 4), (0, 0)])
+def test_a_rarer_finding_of_one_cause_follows_the_most_frequent_one(shown: tuple[int, int]) -> None:
+    """It may not even be judged any more; it remains if one try shows it."""
+    rules = [
+        RetestedRule(
+            rule=rule, severity="error", failures=failures, tries=tries, conditions=("chat",),
+            stand_in=stand_in, half=half, enough=enough,
+        )
+        for rule, failures, tries, half, enough, stand_in in (
+            ("sampling.cached", 9, 9, 0.46, 5, None),
+            ("reply.stored", 1, 13, 0.026, 114, "sampling.cached"),
+        )
+    ]  # fmt: skip
+    frequent, rare = (
+        failed_rule(rule.rule, "passed").model_copy(
+            update={"counts": {"chat": counts}, "applicable": counts[1], "failures": 0}
+        )
+        for rule, counts in zip(rules, ((0, 9), shown), strict=True)
+    )
+    retest = RetestInfo(run="a", rules=tuple(rules))
+    found = findings(retest, [frequent, rare], (), analysis().verdict)
+    assert [each.status for each in found] == ["fixed", "fixed"]
+
+
 def test_half_of_a_fix_fails(mock: MockProvider, before: Path) -> None:
     made = iter(range(10_000))
     mock.always = provider_of(lambda case: (polluted_name if next(made) % 2 else correct)(case))

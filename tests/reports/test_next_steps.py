@@ -72,7 +72,7 @@ def test_a_failed_rule_is_reproduced_and_retested():
             "inconclusive",
             "not verifiable",
             None,
-            "Repeat it with: gpt-oss-verify retest runs/before",
+            "More tries of it do not settle it; verify all: gpt-oss-verify --provider mock",
         ),
     ],
 )
