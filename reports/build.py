@@ -23,7 +23,7 @@ from reports.results import (
     tool_calling_summary,
     tool_calling_table,
 )
-from reports.text import address, counted, interval, percent, sample_label, setting
+from reports.text import address, counted, interval, percent, sample_label, setting, spread
 
 SAMPLE_DATA = (
     "The sample questions that ship with the tool only show that the setup works. "
@@ -221,6 +221,8 @@ def _size(analysis: Analysis, labels: Labels) -> str:
             parts.append(f"{text} ({left_out:,} requests left out)" if left_out else text)
             replies = counted(imported.made, "reply", "replies")
             parts += [f"{replies} {_MADE}"] if imported.made else []
+            if first := analysis.recorded.first_token:
+                parts.append(f"first token (CoT or answer) {spread(first)} s")
     if results := analysis.evals:
         names = {result.task for result in results}
         text = f"{counted(len(names), 'eval')}, {_progress(results)}"

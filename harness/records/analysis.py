@@ -369,6 +369,9 @@ class Analysis(Record):
     results: tuple[TaskResult, ...]
     checks: tuple[RuleResult, ...]
     clients: tuple[ClientResult, ...] = ()
+    recorded: Latency = Field(
+        default=Latency(), description="of recorded traffic with the times of its events"
+    )
     verdict: Verdict
     exchanges: ExchangeCounts
     retest: tuple[RetestedFinding, ...] = ()

@@ -140,7 +140,7 @@ class Exchange(Record):
 
 
 LoopEnd = Literal["answered", "max_turns", "failed", "unreadable"]
-Lost = Literal["framing", "fields", "extras", "headers", "date"]
+Lost = Literal["framing", "fields", "extras", "headers", "date", "arrivals"]
 
 
 class Recording(Record):
@@ -154,6 +154,14 @@ class Recording(Record):
 
     source: str = Field(description="file and place of the first exchange")
     lost: tuple[Lost, ...] = ()
+    timed: bool = Field(
+        default=False, description="whether it has when each part of a reply arrived"
+    )
+
+    @property
+    def missing(self) -> frozenset[Lost]:
+        """What it does not preserve; without `arrivals`, no part of a reply has its time."""
+        return frozenset(self.lost) | (frozenset[Lost]() if self.timed else {"arrivals"})
 
 
 class Rollout(Record):

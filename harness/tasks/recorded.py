@@ -40,15 +40,16 @@ class ImportedTraffic(Task):
         """Judge one conversation."""
         if parsed.rollout.recording is None:
             return None
-        lost = parsed.rollout.recording.lost
+        recording = parsed.rollout.recording
+        lost = recording.missing
         score = measured_score(parsed, _outcome(parsed), except_for=not_judged(lost))
         traits, rows = score.traits, score.rows
         if "fields" in lost or any(map(_MASKED.search, score.reply_ids)):
             rows = tuple(replace(row, reply_id="") for row in rows)
+        if not recording.timed:
+            score = replace(score, timing=(), seconds=None)
         return replace(
             score,
-            timing=(),
-            seconds=None,
             rows=rows,
             # Requests of one client may share words, state and replies on purpose.
             traits=Traits(traits.first_input, traits.least_input, host=traits.host),

@@ -173,7 +173,13 @@ def _rollout(exchanges: Sequence[Imported], sample: str, attempt: int) -> Rollou
         attempt=attempt,
         end=exchanges[-1].end,
         exchanges=tuple(recorded.exchange for recorded in exchanges),
-        recording=Recording.model_validate({"source": source, "lost": sorted(lost)}),
+        recording=Recording.model_validate(
+            {
+                "source": source,
+                "lost": sorted(lost),
+                "timed": all(recorded.timed for recorded in exchanges),
+            }
+        ),
     )
 
 

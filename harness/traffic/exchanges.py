@@ -29,6 +29,7 @@ from harness.records.rollouts import (
     StreamPart,
     TransportFailure,
 )
+from harness.traffic.load_tests import Tested
 from harness.traffic.recordings import RecordedPair
 
 _BODIES = ("body", "parsed_body", "postData", "payload", "json", "content", "text", "data")
@@ -102,7 +103,8 @@ class LeftOutError(Exception):
 class Imported:
     """One imported exchange: where it was recorded, its API, and what the recording lost.
 
-    `file` is the name of the file, and `number` the place in it, from 1.
+    `file` is the name of the file, and `number` the place in it, from 1; `timed` is whether it has
+    when each part of the reply arrived.
     """
 
     file: str
@@ -110,6 +112,7 @@ class Imported:
     api: Api
     exchange: Exchange
     lost: frozenset[Lost]
+    timed: bool = False
     end: LoopEnd = "failed"  # how a conversation ends with it
 
     @property
@@ -130,8 +133,12 @@ def imported(pair: RecordedPair, models: Sequence[str], scrubber: Scrubber) -> I
     instead of a response.
     """
     members = pair.members
+    tested = kept if isinstance(kept := members.get("tested"), Tested) else None
     request = _request(members["request"], members)
     response, lost, failure = _recorded(members) if request.body else (None, frozenset(), _UNASKED)
+    if response and tested and tested.broke:
+        failure = TransportFailure(kind="cut", message=tested.broke)
+        response = response.model_copy(update={"complete": False})
     replies = _objects(response) if response else []
     api, body = _asked(request, replies, models)
     if response and (members["client"] or _is_made(body, replies, response, lost)):
@@ -149,7 +156,7 @@ def imported(pair: RecordedPair, models: Sequence[str], scrubber: Scrubber) -> I
         started_at=began.replace(tzinfo=began.tzinfo or UTC).isoformat()
         if began
         else _UNKNOWN_TIME,
-        elapsed=0.0,
+        elapsed=tested.seconds if tested else 0.0,
     )
     if response and lost >= MADE and not response.parts:
         try:
@@ -157,7 +164,8 @@ def imported(pair: RecordedPair, models: Sequence[str], scrubber: Scrubber) -> I
         except UnreadableReplyError:
             exchange = exchange.model_copy(update={"response": None, "failure": _NOT_WHOLE})
     lost |= {"date"} if began is None else set()
-    return Imported(pair.file, pair.number, api, without_keys(exchange, scrubber), lost)
+    timed = tested is not None and tested.timed
+    return Imported(pair.file, pair.number, api, without_keys(exchange, scrubber), lost, timed)
 
 
 def _asked(
@@ -417,6 +425,8 @@ def _read_body(value: object, media_type: str) -> _Body:
     content = _decoded(value)
     if content is None:
         return _Body()
+    if isinstance(content, tuple):  # of a load tester that keeps when each event arrived
+        return _Body(parts=content)
     if isinstance(content, str):
         return _of_text(content, media_type)
     try:

@@ -24,6 +24,7 @@ from harness.providers.yaml_files import VALUE_ERRORS
 from harness.run.run_folder import run_of
 from harness.run.run_log import RUN_FILE
 from harness.text import first_few
+from harness.traffic.load_tests import load_test
 from harness.traffic.spans import REFUSED, span
 
 SUFFIXES = (".har", ".json", ".jsonl", ".ndjson", ".yaml", ".yml")
@@ -232,6 +233,8 @@ def _entries(content: object, depth: int = 0) -> Iterator[Mapping[str, Any]]:
 
 def _entry(entry: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """Return a pair with the names `request` and `response`, a line of a batch, a span, or None."""
+    if (tested := load_test(entry)) is not None:
+        return tested
     for shape in SHAPES:
         request, received = entry.get(shape.request), entry.get(shape.response)
         failed = isinstance(request, dict) and any(map(entry.get, _FAILURES))

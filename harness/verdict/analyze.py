@@ -16,6 +16,7 @@ from harness.records.settings import Thresholds
 from harness.rules.account import Account
 from harness.rules.clients.conversations import Conversation
 from harness.rules.clients.results import client_results
+from harness.rules.measured import sums
 from harness.rules.results import check_results
 from harness.tasks.attempt_order import planned_attempts
 from harness.tasks.task import Task, not_run
@@ -116,6 +117,7 @@ def analyze(
         results=results,
         checks=rules.all if any(task.kind != "eval" for task in info.tasks) else (),
         clients=client_results(rules.all, scored.conversations, scores),
+        recorded=sums(s for s in scores if s.task in _recorded_tasks(info))["latency"],
         diagnosis=diagnose(
             rules.all,
             scores,
@@ -158,10 +160,13 @@ def _graded(evals: Iterable[Score], tasks: Iterable[Task]) -> Iterator[Score]:
         yield by_name[score.task].with_grade(score)
 
 
+def _recorded_tasks(info: RunInfo) -> frozenset[str]:
+    return frozenset(task.name for task in info.of_kind("traffic"))
+
+
 def _recorded(info: RunInfo, scores: Sequence[Score]) -> Coverage | None:
     """The replies of imported traffic; of a conversation, only the last one may not be judged."""
-    names = {task.name for task in info.of_kind("traffic")}
-    made = [score for score in scores if score.task in names]
+    made = [score for score in scores if score.task in _recorded_tasks(info)]
     if not made:
         return None
     failed = Counter(score.detail for score in made if score.outcome == "provider_error")

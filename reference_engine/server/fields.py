@@ -205,6 +205,16 @@ def _zero(value: float) -> float:
 Zero = Annotated[float, AfterValidator(_zero)]
 """An unsupported bias: only its neutral value is accepted."""
 
+
+def _one(value: float) -> float:
+    if value != 1:
+        raise PydanticCustomError("unsupported_value", "only 1 is supported with this model")
+    return value
+
+
+One = Annotated[float, AfterValidator(_one)]
+"""An unsupported factor: only its neutral value is accepted."""
+
 Penalty = Annotated[float, Field(ge=-2, le=2)]
 """`frequency_penalty` or `presence_penalty`, with the bounds of OpenAI's API."""
 
@@ -336,6 +346,14 @@ class AnswerRequest(RequestModel):
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
     frequency_penalty: Penalty = 0
     presence_penalty: Penalty = 0
+
+    # Fields of vLLM, SGLang and llama.cpp that load testers send, with their neutral values only.
+    ignore_eos: Literal[False] = False
+    min_tokens: Zero = 0
+    min_p: Zero = 0
+    repetition_penalty: One = 1
+    skip_special_tokens: Literal[True] = True
+    stop_token_ids: Annotated[list[int], Field(max_length=0)] = Field(default_factory=list)
 
     @field_validator("stream_options")
     @classmethod

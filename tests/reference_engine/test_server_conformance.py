@@ -112,6 +112,49 @@ def test_penalties_have_bounds_and_biases_are_neutral(client, neutral, other):
     assert next(iter(other)) in refused(chat, client, **other).param
 
 
+@pytest.mark.parametrize(
+    ("field", "neutral", "other"),
+    [
+        ("ignore_eos", False, True),
+        ("min_tokens", 0, 8),
+        ("min_p", 0.0, 0.1),
+        ("repetition_penalty", 1.0, 1.1),
+        ("skip_special_tokens", True, False),
+        ("stop_token_ids", [], [200002]),
+    ],
+)
+def test_fields_of_other_servers_are_accepted_with_their_neutral_values(
+    client, field, neutral, other
+):
+    for ask in (chat, respond):
+        ask(client, extra_body={field: neutral})
+        assert field in refused(ask, client, extra_body={field: other}).param
+
+
+# What load testers send beside the model and the prompt, recorded with their default settings.
+LOAD_TESTERS = {
+    "aiperf 0.13.0": ("chat", {"stream": True, "stream_options": {"include_usage": True}}),
+    "aiperf 0.13.0, responses": ("responses", {"stream": True}),
+    "inference-perf 0.7.0, ignore_eos: false": (
+        "chat",
+        {
+            "stream": True,
+            "stream_options": {"include_usage": True},
+            "max_tokens": 30,
+            "ignore_eos": False,
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LOAD_TESTERS)
+def test_the_requests_of_load_testers_are_answered(client, name):
+    api, sends = LOAD_TESTERS[name]
+    ask = chat if api == "chat" else respond
+    extra = {key: value for key, value in sends.items() if key != "stream"}
+    assert list(ask(client, stream=True, extra_body=extra))
+
+
 def test_responses_repeats_its_penalties(client):
     reply = respond(client, extra_body={"frequency_penalty": 0.3, "presence_penalty": 1})
     assert (reply.to_dict()["frequency_penalty"], reply.to_dict()["presence_penalty"]) == (0.3, 1)

@@ -71,7 +71,7 @@ def test_every_defect_is_found_in_every_format(
         response = one.exchanges[0].response
         if response is not None and not response.complete:
             continue  # A recording does not show which side ended the stream.
-        lost = not_judged(one.recording.lost)
+        lost = not_judged(one.recording.missing)
         task = ImportedTraffic(traffic_info(imported.rollouts, imported.info))
         score = task.score(parse_rollout(one))
         texts = "framing" not in one.recording.lost
