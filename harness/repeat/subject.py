@@ -102,7 +102,9 @@ class Subject:
             rollouts.setdefault(other.sample, []).append(parse_rollout(other))
         responses = rule.group.responses(rollouts, rollout.api, self.options)
         try:
-            problems = [problem for problem in rule.judge(responses) if problem is not None]
+            problems = [
+                problem for problem in rule.judge(*rule.sent(responses)) if problem is not None
+            ]
         except NotVerifiableError:
             return None
         shown = any(problem.exchange.recorded is exchanges[-1] for problem in problems)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import islice
 from typing import Any, Unpack
 
@@ -230,64 +231,6 @@ class ProbeResponses:
             account=account,
         )
 
-    def all(self, *names: str, mode: Mode | None = None) -> tuple[ParsedRollout, ...]:
-        """The usable rollouts of some requests. Raises NotVerifiableError if there are none."""
-        rollouts = tuple(
-            rollout
-            for name in names
-            for rollout in self.rollouts.get(name, ())
-            if mode in (None, rollout.mode)
-        )
-        if not rollouts:
-            other = Reason(code="no_reply_in_mode", values={"request": names[0], "mode": str(mode)})
-            raise NotVerifiableError(self.unusable.get(names[0], other))
-        return rollouts
-
-    def named(self, *names: str) -> Iterator[tuple[str, ParsedRollout]]:
-        """Return the usable rollouts of some requests, each after the name of its request.
-
-        Raises NotVerifiableError if there are none.
-        """
-        return ((rollout.rollout.sample, rollout) for rollout in self.all(*names))
-
-    def readable(self, *names: str) -> Iterator[tuple[str, ParsedExchange, Reply]]:
-        """Yield the first reply of each usable rollout that has one, after its request's name."""
-        for name in names:
-            for rollout in self.rollouts.get(name, ()):
-                for exchange, reply in islice(rollout.replies, 1):
-                    yield name, exchange, reply
-
-    def last(self, *names: str, mode: Mode | None = None) -> Iterator[ParsedExchange]:
-        """Return the last exchange of each of these rollouts. Raises NotVerifiableError."""
-        return (rollout.exchanges[-1] for rollout in self.all(*names, mode=mode))
-
-    def replies(
-        self, *names: str, mode: Mode | None = None
-    ) -> Iterator[tuple[ParsedExchange, Reply]]:
-        """The first reply of each rollout. Raises NotVerifiableError if a request has none."""
-        self.all(*names, mode=mode)
-        for name in names:
-            made = [e for e in self.rollouts.get(name, ()) if mode in (None, e.mode)]
-            replies = [reply for rollout in made for reply in islice(rollout.replies, 1)]
-            if made and not replies:
-                raise NotVerifiableError("no_reply", request=name, got=_unreadable(made[0]))
-            yield from replies
-
-    def reply(self, name: str) -> tuple[ParsedExchange, Reply]:
-        """Return the first of `replies`. Raises NotVerifiableError."""
-        return next(self.replies(name))
-
-    def prompt_tokens(self, name: str, *, streaming: bool = False) -> tuple[ParsedExchange, int]:
-        """Return the reported prompt tokens of the first reply. Raises NotVerifiableError.
-
-        A reply of the wanted mode is preferred: a server may count otherwise in streams, which
-        `parity.usage.prompt` judges.
-        """
-        exchange, reply = min(
-            self.replies(name), key=lambda each: each[0].request.stream != streaming
-        )
-        return exchange, prompt_tokens(reply)
-
 
 Answer = tuple[ParsedExchange, Reply]
 
@@ -311,6 +254,10 @@ class Sent:
     def name(self) -> str:
         """The name of the request, or of the first of several."""
         return self.names[0]
+
+    def beside(self, *names: str) -> Sent:
+        """Return what came back for other requests of the group, as far as they were sent."""
+        return replace(self, names=names)
 
     def within(self, mode: Mode) -> Sent:
         """Return what came back in one mode."""
@@ -491,28 +438,36 @@ TrialResult = Problem | None
 """The result of one repetition of an experiment: a problem, or None if it passed."""
 
 Trials = Iterator[TrialResult]
-Judge = Callable[[ProbeResponses], Iterable[TrialResult]]
-"""May raise NotVerifiableError, and RenderError or VocabularyError if tokens cannot be counted."""
-GivenJudge = Callable[..., Iterable[TrialResult]]
-"""The same, with a `Sent` for each argument."""
+Judge = Callable[..., Iterable[TrialResult]]
+"""Gets a `Sent` for each argument. May raise NotVerifiableError, and RenderError or VocabularyError
+if tokens cannot be counted."""
+_Named = ProbeRequest | str  # a request, or the name of one that is generated
 
 
 @dataclass(frozen=True)
 class Probe(Rule):
-    """A probe: the group and the names of the requests that it uses, and its judge."""
+    """A probe: the group and the requests of each argument of its judge."""
 
     group: ProbeGroup
-    uses: tuple[str, ...]
+    requests: tuple[tuple[_Named, ...], ...]
     judge: Judge
-    proves: Callable[[ProbeResponses], str] | None = None
+    proves: Callable[..., str] | None = None
     """What a pass with these responses proves, in a sentence."""
     unjudged: str = "no_response"
     """The code of the reason if the judge yields no trial."""
     in_other_mode: str = ""  # the probe that tests the same in the other mode
 
+    @cached_property
+    def uses(self) -> tuple[str, ...]:
+        """The names of its requests."""
+        return tuple(dict.fromkeys(_name(each) for some in self.requests for each in some))
+
+    def sent(self, responses: ProbeResponses) -> Iterator[Sent]:
+        """Yield the arguments of its judge."""
+        return (Sent(responses, _over(responses.api, each)) for each in self.requests)
+
 
 Requests = Callable[[Api], Sequence[ProbeRequest]]
-_Named = ProbeRequest | str
 
 
 @dataclass
@@ -562,17 +517,6 @@ class ProbeGroup:
             self._made[api] = (*(self.generated(api) if self.generated else ()), *sent)
         return self._made[api]
 
-    def also_send(
-        self, more: Callable[[Api, Mapping[str, ProbeRequest]], Iterable[ProbeRequest]]
-    ) -> None:
-        """Send further requests, which `more` makes from an API and the group's requests by id."""
-        own = self.generated or (lambda _: ())
-
-        def with_more(api: Api) -> Sequence[ProbeRequest]:
-            return (*own(api), *more(api, {request.id: request for request in own(api)}))
-
-        self.generated = with_more
-
     def golden_of(self, options: ProbeOptions) -> Golden | None:
         """Return the part of the run's golden file that its probes need, if any."""
         whole = options.golden
@@ -590,7 +534,7 @@ class ProbeGroup:
         made = ProbeResponses.of(requests, rollouts, api, golden, options.max_context, account)
         return replace(made, without_part=golden is None and options.golden is not None)
 
-    def given(
+    def probe(
         self,
         rule_id: str,
         *requests: _Named | Iterable[_Named],
@@ -599,56 +543,13 @@ class ProbeGroup:
         unjudged: str = "no_response",
         in_other_mode: str = "",
         **given: Unpack[Declared],
-    ) -> Callable[[GivenJudge], GivenJudge]:
+    ) -> Callable[[Judge], Judge]:
         """Register the decorated function as a probe, which judges the responses over one API.
 
         It gets a `Sent` for each of the `requests`, or one for several that stand together. `text`
         is the summary and reason if the function has no docstring. `proves` states what a pass
         proves, `unjudged` is the code of the reason if there are no trials, and `in_other_mode` the
         probe that tests the same in the other mode. `given` is what else the rule declares.
-        """
-        named = [_listed(each) for each in requests]
-
-        def sent(responses: ProbeResponses) -> Iterator[Sent]:
-            return (Sent(responses, _over(responses.api, each)) for each in named)
-
-        add = self.probe(
-            rule_id,
-            dict.fromkeys(_name(each) for together in named for each in together),
-            text=text,
-            proves=None if proves is None else lambda responses: proves(*sent(responses)),
-            unjudged=unjudged,
-            in_other_mode=in_other_mode,
-            **given,
-        )
-
-        def judged(judge: GivenJudge) -> GivenJudge:
-            def judge_sent(responses: ProbeResponses) -> Iterable[TrialResult]:
-                return judge(*sent(responses))
-
-            judge_sent.__doc__ = judge.__doc__
-            add(judge_sent)
-            return judge
-
-        return judged
-
-    def probe(
-        self,
-        rule_id: str,
-        uses: Iterable[str],
-        *,
-        text: str | None = None,
-        proves: Callable[[ProbeResponses], str] | None = None,
-        unjudged: str = "no_response",
-        in_other_mode: str = "",
-        **given: Unpack[Declared],
-    ) -> Callable[[Judge], Judge]:
-        """Register the decorated function, which judges the responses over one API, as a probe.
-
-        `uses` names the requests that it judges. `text` is the summary and reason if the function
-        has no docstring. `proves` states what a pass proves, `unjudged` is the code of the reason
-        if there are no trials, and `in_other_mode` the probe that tests the same in the other mode.
-        `given` is what else the rule declares.
         """
         default: Declared = {
             "family": self.family,
@@ -666,7 +567,7 @@ class ProbeGroup:
                 Probe(
                     **members("probe", rule_id, text or judge.__doc__, given, default),
                     group=self,
-                    uses=tuple(uses),
+                    requests=tuple(map(_listed, requests)),
                     judge=judge,
                     proves=proves,
                     unjudged=unjudged,

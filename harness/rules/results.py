@@ -228,7 +228,7 @@ def _judged_probe(
             counts[api] = before[0] + len(failed), before[1] + len(trials)
             asked[api] = max(asked[api], len(trials))  # repetitions ask the same again
             if probe.proves is not None and not failed:
-                apis = proven[probe.proves(responses)]
+                apis = proven[probe.proves(*probe.sent(responses))]
                 apis += [api] * (api not in apis)
             for problem in failed:
                 rollout = _rollout(responses, problem)
@@ -306,7 +306,7 @@ def _compared(
 def _trials(probe: Probe, responses: ProbeResponses) -> Sequence[TrialResult] | Reason:
     """Return the trials of a probe over one API, or why there are none."""
     try:
-        return list(probe.judge(responses)) or Reason(code=probe.unjudged)
+        return list(probe.judge(*probe.sent(responses))) or Reason(code=probe.unjudged)
     except NotVerifiableError as error:
         return error.reason
     except (RenderError, VocabularyError) as error:

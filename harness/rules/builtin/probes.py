@@ -86,7 +86,7 @@ _PLAIN = GROUP.send(ProbeRequest("plain", (_HASHING,)))
 _HASH = GROUP.send(_request("hash", (_HASHING,), options=_PYTHON))
 
 
-@GROUP.given("builtin.offered", _PLAIN, _HASH, severity="warning", source=_GPT_OSS)
+@GROUP.probe("builtin.offered", _PLAIN, _HASH, severity="warning", source=_GPT_OSS)
 def _offered(plain: Sent, hashed: Sent) -> Trials:
     """A built-in tool reaches the prompt.
 
@@ -104,7 +104,7 @@ def _offered(plain: Sent, hashed: Sent) -> Trials:
         yield None if with_tool > without else lost
 
 
-@GROUP.given("builtin.shown", _HASH)
+@GROUP.probe("builtin.shown", _HASH)
 def _shown(hashed: Sent) -> Trials:
     """A program that the provider runs is shown as an item of the response.
 
@@ -133,7 +133,7 @@ _PRODUCT = GROUP.send(
 )
 
 
-@GROUP.given("builtin.results", (_HASH, _PRODUCT), habit=_MISCOPIED)
+@GROUP.probe("builtin.results", (_HASH, _PRODUCT), habit=_MISCOPIED)
 def _results(computed: Sent) -> Trials:
     """The answer has the value that a program printed.
 
@@ -170,7 +170,7 @@ _LIMITED = GROUP.send(
 )
 
 
-@GROUP.given("builtin.limit", _LIMITED, severity="warning", source=_REFERENCE)
+@GROUP.probe("builtin.limit", _LIMITED, severity="warning", source=_REFERENCE)
 def _limit(limited: Sent) -> Trials:
     """A response has at most `max_tool_calls` calls of built-in tools.
 
@@ -197,7 +197,7 @@ _SEARCHED = GROUP.send(
 )
 
 
-@GROUP.given("builtin.citations", _SEARCHED, severity="warning", source=_SEARCH_GUIDE)
+@GROUP.probe("builtin.citations", _SEARCHED, severity="warning", source=_SEARCH_GUIDE)
 def _citations(searched: Sent) -> Trials:
     """Citations of displayed pages are annotations with offsets in the text.
 

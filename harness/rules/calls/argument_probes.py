@@ -86,7 +86,7 @@ _TEXT_REQUESTS = GROUP.send_all(
     for name, text in TEXTS.items()
 )
 for _sent, _value in zip(_TEXT_REQUESTS, TEXTS.values(), strict=True):
-    GROUP.given(
+    GROUP.probe(
         f"tools.arguments.{_sent.id.replace(' ', '_')}",
         _sent,
         source=_value.source,
@@ -103,7 +103,7 @@ _ESCAPE = re.compile(r"\\u[0-9a-fA-F]{4}")
 _FEWEST_CALLS = 2
 
 
-@GROUP.given("tools.arguments.encoding", _BEYOND_ASCII, severity="warning")
+@GROUP.probe("tools.arguments.encoding", _BEYOND_ASCII, severity="warning")
 def _encoding(beyond_ascii: Sent) -> Trials:
     """Letters beyond ASCII in arguments are encoded in the same way with and without streaming.
 
@@ -175,7 +175,7 @@ TYPES_GROUP = ProbeGroup(
     "tools.types", FUNCTION_CALLING, modes=MODES, family="calls", component="calls"
 )
 for _name, _typed in VALUES.items():
-    TYPES_GROUP.given(
+    TYPES_GROUP.probe(
         f"tools.arguments.{_name.replace(' ', '_')}",
         TYPES_GROUP.send(
             _request(
@@ -228,7 +228,7 @@ _FILE_REQUESTS = FILES_GROUP.send_all(
 )
 
 
-@FILES_GROUP.given(
+@FILES_GROUP.probe(
     "tools.files.readable",
     _FILE_REQUESTS,
     fix="Return what the model wrote, also if a call is long or its JSON is invalid.",
@@ -247,7 +247,7 @@ def _readable(written: Sent) -> Trials:
         yield failure(rollout, "a call that writes a file of 40 lines")
 
 
-FILES_GROUP.given(
+FILES_GROUP.probe(
     "tools.files.kept",
     _FILE_REQUESTS,
     unjudged="not_written",

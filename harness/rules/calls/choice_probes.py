@@ -137,7 +137,7 @@ _IN_STREAMS = (
 )
 _NONE = "With tool_choice none, leave the tools out of the prompt, and return no calls."
 for _choice in (*_BASIC, *_FURTHER):
-    GROUP.given(
+    GROUP.probe(
         f"tools.choice.{_choice.request.id}",
         _choice.request,
         needs="tool_choice",
@@ -157,7 +157,7 @@ _NOT_PARALLEL = GROUP.send(
 )
 
 
-@GROUP.given(
+@GROUP.probe(
     "tools.choice.parallel",
     (_PARALLEL, _NOT_PARALLEL),
     source=f"{FUNCTION_CALLING}#parallel-function-calling",
@@ -209,7 +209,7 @@ _IN_NAMESPACE = GROUP.send(
 )
 
 
-@GROUP.given(
+@GROUP.probe(
     "tools.namespace",
     _IN_NAMESPACE,
     apis=("responses",),

@@ -46,7 +46,7 @@ _REQUESTS = GROUP.send_all(
 )
 
 
-@GROUP.given("tools.names.accepted", _REQUESTS)
+@GROUP.probe("tools.names.accepted", _REQUESTS)
 def _accepted(asked: Sent) -> Trials:
     """Function names of up to 64 letters, digits, _ and - are accepted.
 
@@ -69,7 +69,7 @@ def _calls_another(rollout: ParsedRollout, offered: str) -> bool:
     return _UNKNOWN_CALL.search(said) is not None and offered not in said
 
 
-GROUP.given(
+GROUP.probe(
     "tools.names.kept",
     _REQUESTS,
     source=HARMONY,

@@ -24,7 +24,7 @@ _ANNOUNCED = GROUP.send(
 )
 
 
-@GROUP.given(
+@GROUP.probe(
     "tools.preamble",
     _ANNOUNCED,
     modes=MODES,

@@ -57,7 +57,7 @@ _WITH_RESULTS = LOOP_GROUP.send_all(
 )
 
 
-@LOOP_GROUP.given("tools.loop.goes_on", (_ORDERED, *_WITH_RESULTS), witness=True)
+@LOOP_GROUP.probe("tools.loop.goes_on", (_ORDERED, *_WITH_RESULTS), witness=True)
 def _continues(looped: Sent) -> Trials:
     """A conversation continues after any tool result.
 
@@ -188,7 +188,7 @@ _LOOKED_UP = GROUP.send_all(_looked_up(*told) for told in _TOLD.items())
 _AFTER_FIVE = GROUP.send_all((*_FIVE, *_ASKED))
 
 
-@GROUP.given("tools.results.order", _SWAPPED)
+@GROUP.probe("tools.results.order", _SWAPPED)
 def _order(swapped: Sent) -> Trials:
     """The results of two calls of one function reach the model in the order of the calls.
 
@@ -234,7 +234,7 @@ def _reach_model(looked_up: Sent, swapped: Sent) -> bool:
     return all(count - other in _longer_by(name) for name, count in counts.items())
 
 
-@GROUP.given(
+@GROUP.probe(
     "tools.results.used",
     _LOOKED_UP,
     _SWAPPED[0],
@@ -272,7 +272,7 @@ def _used(looked_up: Sent, swapped: Sent) -> Trials:
     return iter(trials)
 
 
-@GROUP.given(
+@GROUP.probe(
     "tools.results.goes_on",
     _AFTER_FIVE,
     modes=MODES,
@@ -308,7 +308,7 @@ def _goes_on(asked: Sent) -> Trials:
 _SHORTEST_COT = 16  # characters of a CoT that no answer contains by chance
 
 
-@GROUP.given(
+@GROUP.probe(
     "tools.results.streams",
     _LOOKED_UP,
     modes=MODES,

@@ -55,7 +55,7 @@ def _accepted(feature: str, asked: Sent) -> Trials:
 
 
 for _name, _definition in DEFINITIONS.items():
-    GROUP.given(
+    GROUP.probe(
         f"tools.schema.{_name}",
         GROUP.send(ProbeRequest(_name, _WEATHER, (_definition.tool, STATUS))),
         source=_definition.source,
@@ -66,7 +66,7 @@ for _name, _definition in DEFINITIONS.items():
 
 
 _WEATHER_LAST = (*(tool for tool in TOOLS if tool is not WEATHER), WEATHER)
-GROUP.given(
+GROUP.probe(
     "tools.schema.many",
     GROUP.send(ProbeRequest("many tools", _WEATHER, (*_OTHERS, *_WEATHER_LAST))),
     text=f"A request may offer {_MANY} tools. Agents offer this many; OpenAI's API accepts 128.",

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -109,8 +109,8 @@ class Variant(_Sent):
         senders = (sender for api in self.apis for sender in self.clients(api).items())
         return "error" if any(default and CLIENTS[c].wide for c, default in senders) else "warning"
 
-    def sent(self, api: Api, plain: ProbeRequest) -> ProbeRequest:
-        """Return its request, which changes members of the body of `plain`."""
+    def changes(self, plain: ProbeRequest, api: Api) -> Mapping[str, Any]:
+        """Return the members of the body over an API that differ from those of `plain`."""
         body = DIALECTS[api].first_request(
             plain.turns,
             instructions=plain.instructions,
@@ -128,12 +128,16 @@ class Variant(_Sent):
                 parent.insert(key, value)
             else:
                 parent[key] = value
+        return {key: member for key, member in changed.items() if member != body.get(key, ...)}
+
+    def sent(self, plain: ProbeRequest) -> ProbeRequest:
+        """Return its request, which changes members of the body of `plain`."""
         request = replace(
             plain,
             id=self.request,
-            options={
-                key: member for key, member in changed.items() if member != body.get(key, ...)
-            },
+            options={},
+            options_of=partial(self.changes, plain),
+            apis=self.apis,
             omits=self.omits,
             provokes=plain.provokes | MAY_BE_REFUSED | {"request.failed"},
             sender=replace(plain.sender, accept=self.accept),
@@ -192,9 +196,9 @@ class Form:
 FORMS = TypeAdapter(tuple[Form, ...]).validate_python(table("clients", "forms")["forms"])
 
 
-def form_requests(api: Api, plain: Mapping[str, ProbeRequest]) -> Iterator[ProbeRequest]:
-    """Yield the requests of all variants over an API that change one of these requests."""
+def form_requests(plain: Mapping[str, ProbeRequest]) -> Iterator[ProbeRequest]:
+    """Yield the requests of all variants that change one of these requests."""
     for form in FORMS:
         for variant in form.variants:
-            if api in variant.apis and variant.request != variant.base:
-                yield variant.sent(api, plain[variant.base])
+            if variant.request != variant.base:
+                yield variant.sent(plain[variant.base])

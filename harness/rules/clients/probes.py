@@ -16,21 +16,21 @@ from harness.records.rollouts import SDK
 from harness.rules.clients.forms import FORMS, Form, Variant, form_requests
 from harness.rules.evidence.rendering import after_calls, differences
 from harness.rules.missing import NotVerifiableError
-from harness.rules.probe import ProbeResponses, TrialResult, Trials, prompt_tokens
-from harness.rules.prompt.probes import GROUP, PROMPTS, follows_from_added_text
+from harness.rules.probe import Sent, TrialResult, Trials, prompt_tokens
+from harness.rules.prompt.probes import GROUP, PROMPTS, REQUESTS, follows_from_added_text
 from harness.rules.refusals import declined, failure
 from harness.rules.rule import Problem
 
 
-def _judge(form: Form, responses: ProbeResponses) -> Trials:
+def _judge(form: Form, sent: Sent) -> Trials:
     """Judge all variants of a form; a pass needs evidence about each."""
     judged = []
     missing: NotVerifiableError | None = None
     for variant in form.variants:
-        if responses.api not in variant.apis or not _may_be_sent(variant, responses):
+        if sent.responses.api not in variant.apis or not _may_be_sent(variant, sent):
             continue
         try:
-            judged.append(_problem(form, variant, responses))
+            judged.append(_problem(form, variant, sent))
         except NotVerifiableError as error:
             missing = error
     if missing is not None and not any(judged):
@@ -38,10 +38,10 @@ def _judge(form: Form, responses: ProbeResponses) -> Trials:
     return iter(judged)
 
 
-def _may_be_sent(variant: Variant, responses: ProbeResponses) -> bool:
+def _may_be_sent(variant: Variant, sent: Sent) -> bool:
     """Whether replies have the member or item that the clients send back in a variant."""
     name = variant.received
-    rollouts = (rollout for each in responses.rollouts.values() for rollout in each)
+    rollouts = (rollout for each in sent.responses.rollouts.values() for rollout in each)
     raw = (reply.raw for rollout in rollouts for _, reply in rollout.replies)
     return name is None or any(
         any(nested(choice, "message", name) for choice in objects(reply.get("choices")))
@@ -50,19 +50,19 @@ def _may_be_sent(variant: Variant, responses: ProbeResponses) -> bool:
     )
 
 
-def _problem(form: Form, variant: Variant, responses: ProbeResponses) -> Problem | None:
+def _problem(form: Form, variant: Variant, sent: Sent) -> Problem | None:
     """Return the problem of a variant, if any. Raises NotVerifiableError."""
     (mode,), twin, name = form.modes, form.twin(variant), variant.request
-    rollout = max(responses.all(name, mode=mode), key=lambda each: each.rollout.alone)
+    rollout = max(sent.beside(name).within(mode).rollouts, key=lambda each: each.rollout.alone)
     plain = variant.base if name != variant.base else _PLAIN
-    if not any(each.replies for each in responses.all(plain, mode=mode)):
+    if not any(each.replies for each in sent.beside(plain).within(mode).rollouts):
         raise NotVerifiableError("plain_request_fails", request=plain)
     if variant.accept != SDK.accept and (problem := _unreadable(variant, rollout)):
         if any(
             _is_unreadable(other)
-            for sent, rollouts in responses.rollouts.items()
+            for other_name, rollouts in sent.responses.rollouts.items()
             for other in rollouts
-            if sent != name
+            if other_name != name
         ):
             raise NotVerifiableError("unreadable_with", feature="others", got=problem.got)
         return _severe(variant, problem)
@@ -74,8 +74,8 @@ def _problem(form: Form, variant: Variant, responses: ProbeResponses) -> Problem
     if twin is None:
         return None
     exchange, reply = rollout.replies[0]
-    _, sent = responses.prompt_tokens(twin, streaming=mode == "streaming")
-    right = _right(variant, twin, sent, responses, streaming=mode == "streaming")
+    _, of_twin = sent.beside(twin).counted(streaming=mode == "streaming")
+    right = _right(variant, of_twin, sent.beside(twin), streaming=mode == "streaming")
     got = prompt_tokens(reply)
     if abs(got - right) <= variant.slack and not variant.adds:
         return None
@@ -84,27 +84,25 @@ def _problem(form: Form, variant: Variant, responses: ProbeResponses) -> Problem
         expected = f"at least {right + variant.adds} prompt tokens"
         ignored = Problem(exchange, message, expected, f"{got}", "$.usage")
         return _severe(variant, ignored) if got < right + variant.adds else None
-    if follows_from_added_text(responses, got, [right]):
+    if follows_from_added_text(sent, got, [right]):
         raise NotVerifiableError("text_added_to_some", rule="prompt.bare")
     more, word = abs(got - right), "fewer" if got < right else "more"
     message = f"The form {variant.name!r} has {more} {word} prompt tokens than its plain form."
     lost = f"What the form {variant.name!r} adds does not reach the model, as it does not in its "
-    message = f"{lost}plain form." if abs(got - sent) <= variant.slack else message
+    message = f"{lost}plain form." if abs(got - of_twin) <= variant.slack else message
     wrong = Problem(exchange, message, f"{right} prompt tokens", f"{got}", "$.usage")
     return _severe(variant, wrong)
 
 
-def _right(
-    variant: Variant, twin: str, right: int, responses: ProbeResponses, *, streaming: bool
-) -> int:
+def _right(variant: Variant, right: int, twin: Sent, *, streaming: bool) -> int:
     """Return the prompt tokens of a twin, as they are if the twin itself lost nothing.
 
     A twin that should be longer than the plain request, and is not, lost what makes it longer.
     """
-    if twin == variant.base or not {twin, variant.base} <= PROMPTS.keys():
+    if twin.name == variant.base or not {twin.name, variant.base} <= PROMPTS.keys():
         return right
-    _, plain = responses.prompt_tokens(variant.base, streaming=streaming)
-    more = differences(PROMPTS[twin], PROMPTS[variant.base])
+    _, plain = twin.beside(variant.base).counted(streaming=streaming)
+    more = differences(PROMPTS[twin.name], PROMPTS[variant.base])
     return plain + min(more) if right <= plain and min(more, default=0) > 0 else right
 
 
@@ -161,7 +159,7 @@ def _lost_cot(variant: Variant, rollout: ParsedRollout) -> Problem | None:
 
 _PLAIN = "called"
 """The plain request for a form that is its own base: a result of a tool."""
-GROUP.also_send(form_requests)
+GROUP.send_all(form_requests(REQUESTS))
 for _form in FORMS:
     if not _form.variants:
         continue

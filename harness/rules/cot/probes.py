@@ -108,7 +108,7 @@ _OWN = GROUP.send(_with_tool("own", (_USER,), max_turns=4, then=(_QUESTION,)))
 _CALLED = GROUP.send(_with_tool("called", (_USER, *_CALL)))
 
 
-@GROUP.given("cot.returned", (*_TOLD, *_STALE), habit=NO_COT, component="output")
+@GROUP.probe("cot.returned", (*_TOLD, *_STALE), habit=NO_COT, component="output")
 def _returned(asked: Sent) -> Trials:
     """Replies whose tokens include a CoT contain it in the field that the API defines.
 
@@ -140,7 +140,7 @@ _SUMMARY = GROUP.send(
 )
 
 
-@GROUP.given(
+@GROUP.probe(
     "cot.returned.unasked",
     _TOLD,
     _SUMMARY,
@@ -188,7 +188,7 @@ def _accepted(sent: Sent, called: Sent) -> Trials:
         yield None if exchange.good_status else problem
 
 
-@GROUP.given(
+@GROUP.probe(
     "cot.accepted",
     (*_KEPT, *_ACROSS, *_STALE),
     _CALLED,
@@ -215,7 +215,7 @@ _BESIDE_TEXT = GROUP.send(
 )
 
 
-@GROUP.given(
+@GROUP.probe(
     "cot.accepted.beside_text",
     _BESIDE_TEXT,
     _CALLED,
@@ -294,7 +294,7 @@ for _id, _sent, _text in (
         "keep CoT back to the last final answer.",
     ),
 ):
-    GROUP.given(
+    GROUP.probe(
         _id,
         _sent,
         _TOLD,
@@ -307,7 +307,7 @@ for _id, _sent, _text in (
     )(_used)
 
 
-@GROUP.given("cot.dropped", _STALE, _TOLD, component="history", witness=True)
+@GROUP.probe("cot.dropped", _STALE, _TOLD, component="history", witness=True)
 def _dropped(stale: Sent, told: Sent) -> Trials:
     """The model does not see CoT from before the last final answer.
 
@@ -330,7 +330,7 @@ _ALONE = ALONE_GROUP.send(
 """The reference engine has a prescribed reply to it."""
 
 
-@ALONE_GROUP.given(
+@ALONE_GROUP.probe(
     "cot.alone",
     _ALONE,
     modes=MODES,

@@ -85,7 +85,7 @@ _OTHER_TOOL = GROUP.send(_invalid("other tool", _OTHER_CALL, (WEATHER,)))
 _VALID = GROUP.send(_few("valid", _HELLO))
 
 
-@GROUP.given("errors.status", (*_INVALID, _OTHER_TOOL))
+@GROUP.probe("errors.status", (*_INVALID, _OTHER_TOOL))
 def _status(invalid: Sent) -> Trials:
     """An invalid request causes neither a server failure nor an unreadable 2xx response.
 
@@ -102,7 +102,7 @@ def _status(invalid: Sent) -> Trials:
                 yield None if refused(rollout) or last.reply is not None else problem
 
 
-@GROUP.given("errors.body", _INVALID)
+@GROUP.probe("errors.body", _INVALID)
 def _body(invalid: Sent) -> Trials:
     """The body of a rejection says what is wrong, in OpenAI's form.
 
@@ -191,7 +191,7 @@ def _fate(answered: ParsedExchange, valid: Sent) -> str:
 
 
 for _request, _sent in zip(INVALID_REQUESTS, _INVALID, strict=True):
-    GROUP.given(
+    GROUP.probe(
         f"errors.{_request.name}",
         *(_sent, _VALID)[: 1 + _request.partly],
         severity=_request.severity,
@@ -204,7 +204,7 @@ OVERFLOW_GROUP = ProbeGroup("errors.overflow", ERRORS, suite="full", component="
 _OVERFLOW = OVERFLOW_GROUP.send(_invalid("overflow", (Message("user", _OVERFLOWING_TEXT),)))
 
 
-@OVERFLOW_GROUP.given(
+@OVERFLOW_GROUP.probe(
     "errors.overflow",
     _OVERFLOW,
     fix="Refuse prompts beyond the context length with a 4xx status instead of cutting them.",

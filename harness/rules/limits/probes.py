@@ -128,7 +128,7 @@ _CUT_OTHERWISE = GROUP.send(
 )
 
 
-@GROUP.given(
+@GROUP.probe(
     "limits.max_completion_tokens",
     _CUT_OTHERWISE,
     source=CHAT,
@@ -153,7 +153,7 @@ def _finish_otherwise(cut: Sent) -> Trials:
             yield None
 
 
-@GROUP.given(
+@GROUP.probe(
     "limits.default",
     (_UNLIMITED, _UNLIMITED_LIST),
     fix="Apply no limit of output tokens that the request does not set.",

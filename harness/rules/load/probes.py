@@ -58,7 +58,7 @@ _LEFT = LEAVING_GROUP.send(_leaving("left", sender=Sender(leaves=True), valid=Fa
 _NEXT = LEAVING_GROUP.send(_leaving("next", after=_LEFT.id, max_tokens=16))
 
 
-@LEAVING_GROUP.given(
+@LEAVING_GROUP.probe(
     "load.left",
     _LEFT,
     _NEXT,
@@ -84,7 +84,7 @@ def _after_client_left(left: Sent, following: Sent) -> Trials:
 _ALL_WORDS = tuple(word for words in WORDS.values() for word in words)
 
 
-@GROUP.given(
+@GROUP.probe(
     "load.cross_talk",
     _CONCURRENT,
     source="https://github.com/openai/harmony/pull/26",
@@ -115,7 +115,7 @@ def _foreign(word: str, reply: Reply) -> str | None:
     return next((other for other in _ALL_WORDS if other != word and other in reply.generated), None)
 
 
-@GROUP.given(
+@GROUP.probe(
     "load.served",
     _CONCURRENT,
     habit=_UNREACHED,

@@ -10,7 +10,7 @@ from harness.rules.long.requests import (
     cell,
 )
 from harness.rules.missing import NotVerifiableError
-from harness.rules.probe import ProbeResponses, Trials
+from harness.rules.probe import Sent, Trials
 from harness.rules.rule import Problem
 
 _LONG_PROMPT = cell(20_000, COUNTED)  # longer than a prompt and its copies: both fit if it does
@@ -22,11 +22,11 @@ def _tokens(reply: Reply) -> int:
     return (reply.input_tokens or 0) + (reply.output_tokens or 0)
 
 
-def _ended_early(responses: ProbeResponses, name: str, message: str, expected: str) -> Trials:
+def _ended_early(copied: Sent, message: str, expected: str) -> Trials:
     """Judge whether a limit of the server cut a reply, rather than a full context."""
-    replies = responses.readable(*responses.rollouts)
-    longest = max((_tokens(reply) for _, _, reply in replies), default=0)
-    for exchange, reply in responses.replies(name):
+    replies = copied.beside(*copied.responses.rollouts).readable
+    longest = max((_tokens(reply) for _, reply in replies), default=0)
+    for exchange, reply in copied.replies:
         count, limit = reply.output_tokens, exchange.request.limit
         if count is None:
             raise NotVerifiableError("no_output_tokens")
@@ -40,34 +40,35 @@ def _ended_early(responses: ProbeResponses, name: str, message: str, expected: s
 
 @GROUP.probe(
     "long.output.limit",
-    (COPY,),
+    COPY,
     modes=("streaming",),
     unjudged="short_or_full",
     fix="Apply no limit of output tokens that the request does not set.",
     component="ends",
 )
-def _limited(responses: ProbeResponses) -> Trials:
+def _limited(copied: Sent) -> Trials:
     """A long reply is not truncated below the limit of its request.
 
     CoT and answers of hard tasks have tens of thousands of tokens. A provider with its own limit
     must reject requests with a higher one.
     """
     message = "A long reply was truncated below the limit of its request."
-    return _ended_early(responses, COPY, message, "the limit of the request")
+    return _ended_early(copied, message, "the limit of the request")
 
 
 @GROUP.probe(
     "long.output.default",
-    (UNLIMITED, _LONG_PROMPT),
+    UNLIMITED,
+    _LONG_PROMPT,
     severity="warning",
     unjudged="short_or_full",
     fix="Apply no limit of output tokens that the request does not set.",
     component="ends",
 )
-def _default(responses: ProbeResponses) -> Trials:
+def _default(copied: Sent, _: Sent) -> Trials:
     """A long reply to a request without a token limit ends by itself or where the context is full.
 
     Many clients set no limit. A default of a few thousand tokens ends CoT before the answer begins.
     """
     message = "A long reply to a request without a token limit was truncated."
-    return _ended_early(responses, UNLIMITED, message, "a complete reply")
+    return _ended_early(copied, message, "a complete reply")

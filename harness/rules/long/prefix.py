@@ -1,6 +1,6 @@
 """The same prompt sent several times: a prefix cache must not change its logprobs or replies."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from statistics import median
 
 from harness.api.items import Reply
@@ -8,7 +8,7 @@ from harness.api.parsed_rollout import ParsedExchange
 from harness.golden.distance import ReportedToken, entries_of
 from harness.rules.long.requests import GROUP, PREFIXES
 from harness.rules.missing import NotVerifiableError, required
-from harness.rules.probe import ProbeResponses, Trials
+from harness.rules.probe import Answer, Sent, Trials
 from harness.rules.rule import Problem
 
 _INFORMATIVE = (-100.0, -0.01)
@@ -38,23 +38,18 @@ def _changes(one: list[ReportedToken], other: list[ReportedToken]) -> list[float
     return changes
 
 
-def _pairs(
-    responses: ProbeResponses, *kinds: str
-) -> Iterator[tuple[Reply, ParsedExchange, Reply, list[float]]]:
+def _pairs(sent: Sent, *kinds: str) -> Iterator[tuple[Reply, ParsedExchange, Reply, list[float]]]:
     """The reply to each new prompt, each repetition of these kinds, and the changes of logprobs."""
     for number in PREFIXES:
-        cold = _replies(responses, number, "cold")
-        for later in _replies(responses, number, *kinds):
+        cold = _replies(sent, number, "cold")
+        for later in _replies(sent, number, *kinds):
             for new in cold:
                 yield new[1], *later, _changes(entries_of(*new), entries_of(*later))
 
 
-def _replies(
-    responses: ProbeResponses, number: int, *kinds: str
-) -> list[tuple[ParsedExchange, Reply]]:
+def _replies(sent: Sent, number: int, *kinds: str) -> Sequence[Answer]:
     """The replies to the requests of these kinds with one of the prompts; each is sent once."""
-    replies = responses.readable(*(f"{kind} {number}" for kind in kinds))
-    return [(exchange, reply) for _, exchange, reply in replies]
+    return sent.beside(*(f"{kind} {number}" for kind in kinds)).readable
 
 
 @GROUP.probe(
@@ -67,14 +62,14 @@ def _replies(
     ),
     component="shared",
 )
-def _numbers(responses: ProbeResponses) -> Trials:
+def _numbers(prompts: Sent) -> Trials:
     """A prompt that is sent again has the same logprobs, within rounding.
 
     A cached prefix with wrong positions, lost pages or values of another prompt changes them.
     """
     judged = (
         (later, changes)
-        for cold, later, reply, changes in _pairs(responses, "warm", "again")
+        for cold, later, reply, changes in _pairs(prompts, "warm", "again")
         if cold.reasoning == reply.reasoning and len(changes) >= _LEAST
     )
     for later, changes in required(judged, "few_logprobs_again"):
@@ -95,12 +90,12 @@ def _numbers(responses: ProbeResponses) -> Trials:
     ),
     component="shared",
 )
-def _other_replies(responses: ProbeResponses) -> Trials:
+def _other_replies(prompts: Sent) -> Trials:
     """Resending a prompt does not change the reply.
 
     A cached prefix with wrong positions, lost pages or values of another prompt changes replies.
     """
-    documents = [_replies(responses, number, *_KINDS) for number in PREFIXES]
+    documents = [_replies(prompts, number, *_KINDS) for number in PREFIXES]
     if not all(len(replies) == len(_KINDS) for replies in documents):
         raise NotVerifiableError("not_three_replies")
     # If all three are drawn from one distribution, the probability is Σ pᵢ² (1 − pᵢ) ≤ 1/4.
@@ -131,7 +126,7 @@ def _other_replies(responses: ProbeResponses) -> Trials:
     ),
     component="shared",
 )
-def _effort(responses: ProbeResponses) -> Trials:
+def _effort(prompts: Sent) -> Trials:
     """A different reasoning effort gives different logprobs.
 
     The same logprobs mean that the model read the same prompt: the server lost the effort, or the
@@ -139,7 +134,7 @@ def _effort(responses: ProbeResponses) -> Trials:
     """
     judged = [
         (later, cold.reasoning == reply.reasoning and max(changes) <= _SAME)
-        for cold, later, reply, changes in _pairs(responses, "other effort")
+        for cold, later, reply, changes in _pairs(prompts, "other effort")
         if len(changes) >= _LEAST
     ]
     if not judged:

@@ -38,6 +38,8 @@ RESULT_TOKENS = 20_000
 SLACK = 64  # tokens that a provider may add to every prompt, such as a date
 FEW_TOKENS = 16
 COPY, UNLIMITED = "copy", "unlimited copy"
+ONE_TOOL, LONG_RESULT = "one tool", "long result"
+FITS, OVER = "fits", "over"
 COPIED_TOKENS, COPIES = 4_600, 2
 _REPLY_TOKENS = 512
 _COPY_LIMIT = 16_000
@@ -186,15 +188,15 @@ def _loops() -> Iterator[ProbeRequest]:
         yield replace(question, turns=tuple(conversation(count, CODE_WORDS[name])))
     first = tuple(conversation(1, CODE_WORDS[steps(1)]))
     few = partial(ProbeRequest, max_tokens=FEW_TOKENS, whole=False, provokes=_CAUSED_BY_MODEL)
-    yield few("one tool", first, (_TURN_PAGE,))
+    yield few(ONE_TOOL, first, (_TURN_PAGE,))
     result = ToolResult("call_1", document(RESULT_TOKENS, first=60_000))
-    yield few("long result", (*first[:-1], result), (_TURN_PAGE,), context=RESULT_TOKENS + 500)
+    yield few(LONG_RESULT, (*first[:-1], result), (_TURN_PAGE,), context=RESULT_TOKENS + 500)
 
 
 def _limits() -> Iterator[ProbeRequest]:
     few = partial(FillingRequest, turns=(), max_tokens=FEW_TOKENS, whole=False)
-    yield few("fits", beyond=-SLACK - FEW_TOKENS, provokes=_CAUSED_BY_MODEL)
-    yield few("over", beyond=1, valid=False)
+    yield few(FITS, beyond=-SLACK - FEW_TOKENS, provokes=_CAUSED_BY_MODEL)
+    yield few(OVER, beyond=1, valid=False)
 
 
 COPIED = {

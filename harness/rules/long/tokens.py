@@ -14,8 +14,12 @@ from harness.rules.evidence.rendering import Prompt, bare_lengths, differences
 from harness.rules.long.requests import (
     COUNTED,
     FEW_TOKENS,
+    FITS,
     GRID,
     GROUP,
+    LONG_RESULT,
+    ONE_TOOL,
+    OVER,
     SHORTEST,
     SLACK,
     STEPS,
@@ -23,8 +27,8 @@ from harness.rules.long.requests import (
     steps,
 )
 from harness.rules.missing import NotVerifiableError
-from harness.rules.probe import ProbeResponses, TrialResult, Trials
-from harness.rules.refusals import failure, outcome, refused, require_intact
+from harness.rules.probe import Sent, TrialResult, Trials
+from harness.rules.refusals import failure, outcome, refused
 from harness.rules.rule import ERRORS, Problem
 
 _SHORT = cell(SHORTEST, COUNTED)
@@ -48,11 +52,12 @@ def _added(api: Api, max_context: int, longer: str, shorter: str) -> frozenset[i
     return differences(prompts[longer], prompts[shorter])
 
 
-def _grown(responses: ProbeResponses, longer: str, shorter: str) -> TrialResult:
+def _grown(longer: Sent, shorter: Sent) -> TrialResult:
     """Judge the prompt tokens of one request against those of a shorter one."""
-    _, less = responses.prompt_tokens(shorter)
-    exchange, more = responses.prompt_tokens(longer)
-    right = _added(responses.api, responses.max_context, longer, shorter)
+    less = shorter.prompt
+    exchange, more = longer.counted()
+    run = longer.responses
+    right = _added(run.api, run.max_context, longer.name, shorter.name)
     if more - less in right:
         return None
     nearest = min(right, key=lambda tokens: abs(tokens - (more - less)))
@@ -60,8 +65,8 @@ def _grown(responses: ProbeResponses, longer: str, shorter: str) -> TrialResult:
     what = f"lacks {missing:,} tokens" if missing > 0 else f"has {-missing:,} tokens too many"
     return Problem(
         exchange,
-        f"The prompt of the request {longer!r} {what}.",
-        f"{nearest:,} more prompt tokens than {shorter!r}",
+        f"The prompt of the request {longer.name!r} {what}.",
+        f"{nearest:,} more prompt tokens than {shorter.name!r}",
         f"{more - less:,} more ({more:,} and {less:,})",
         "$.usage",
     )
@@ -72,53 +77,55 @@ _ONE_STEP = steps(STEPS[0])
 _SHORTER = (
     dict.fromkeys(_LONG, _SHORT)
     | dict.fromkeys(map(steps, STEPS[1:]), _ONE_STEP)
-    | {_ONE_STEP: "one tool", "long result": "one tool"}
+    | {_ONE_STEP: ONE_TOOL, LONG_RESULT: ONE_TOOL}
 )
 """By request, the one with which its prompt is compared."""
 
 
-@GROUP.probe("long.tokens", {*_SHORTER, *_SHORTER.values()}, fix=_FIX)
-def _all_grown(responses: ProbeResponses) -> Trials:
+@GROUP.probe("long.tokens", dict.fromkeys((_SHORT, *_SHORTER, *_SHORTER.values())), fix=_FIX)
+def _all_grown(prompts: Sent) -> Trials:
     """A long prompt reaches the model complete: its prompt tokens are exactly harmony's.
 
     A server that truncates prompts silently answers without part of the input. An agent that loses
     earlier steps of a tool loop repeats them, a tool that is left out cannot be called, and results
     of 20,000 tokens are files and pages that agents read.
     """
-    names = [name for name in (_SHORT, *_SHORTER) if responses.rollouts.get(name)]
-    readable = dict.fromkeys(name for name, *_ in responses.readable(*names))
+    sent = prompts.beside(_SHORT, *_SHORTER).usable
+    readable = {each.name: each for each in sent if each.readable}
     if not readable:
-        responses.reply(names[0] if names else _SHORT)  # Raises, and says why.
+        first, *_ = sent
+        _ = first.first  # Raises, and says why.
     for name, shorter in _SHORTER.items():
         if name in readable:
-            yield _grown(responses, name, shorter)
+            yield _grown(readable[name], prompts.beside(shorter))
 
 
-_SENT = (_SHORT, *_LONG, steps(STEPS[-1]), "long result", "fits")
+_SENT = (_SHORT, *_LONG, steps(STEPS[-1]), LONG_RESULT, FITS)
 
 
 @GROUP.probe("long.answered", _SENT, source=ERRORS, component="refusals")
-def _answers(responses: ProbeResponses) -> Trials:
+def _answers(prompts: Sent) -> Trials:
     """A prompt within the context length gets a reply.
 
     Clients retry a request that failed with 5xx, and each retry costs a long prompt. A refusal is a
     warning: the models have 131,072 tokens of context; state a provider's own limit with
     --max-context.
     """
-    _, short = responses.prompt_tokens(_SHORT)
-    bare = min(bare_lengths(_prompts(responses.api, responses.max_context)[_SHORT]))
-    for name in _SENT:
-        for rollout in responses.rollouts[name]:
+    short = prompts.beside(_SHORT).prompt
+    run = prompts.responses
+    bare = min(bare_lengths(_prompts(run.api, run.max_context)[_SHORT]))
+    for name in prompts.names:
+        for rollout in run.rollouts[name]:
             last = rollout.exchanges[-1]
             if not refused(rollout):
                 yield failure(rollout, f"a long prompt ({name})")
-            elif name != "fits" or short - bare <= SLACK:  # Text that it adds may not fit.
+            elif name != FITS or short - bare <= SLACK:  # Text that it adds may not fit.
                 message = f"The provider rejects a prompt that fits into its context ({name})."
                 yield Problem(last, message, "a reply", outcome(last), severity="warning")
 
 
-@GROUP.probe("long.limit", ("fits", "over", _SHORT), fix=_FIX)
-def _limit(responses: ProbeResponses) -> Trials:
+@GROUP.probe("long.limit", FITS, OVER, _SHORT, fix=_FIX)
+def _limit(fits: Sent, over: Sent, short: Sent) -> Trials:
     """A prompt up to the context length is read completely, and a longer one is rejected.
 
     Servers that miscalculate the room for the reply cut the last tokens, which are the question.
@@ -126,17 +133,15 @@ def _limit(responses: ProbeResponses) -> Trials:
     Clients shorten the conversation to the limit that the rejection names.
     """
     with suppress(NotVerifiableError):
-        yield _grown(responses, "fits", _SHORT)
-    for rollout in responses.all("over"):
-        last = rollout.exchanges[-1]
-        require_intact(last)
+        yield _grown(fits, short)
+    for rollout, last in over.intact:
         if refused(rollout):
-            yield _unnamed(last, responses.max_context)
+            yield _unnamed(last, over.responses.max_context)
         elif last.reply is None:
             message = "A prompt that is one token too long was not rejected."
             yield Problem(last, message, "status 400 or 413", outcome(last))
         else:
-            yield _grown(responses, "over", _SHORT)
+            yield _grown(over, short)
 
 
 def _unnamed(last: ParsedExchange, most: int) -> TrialResult:

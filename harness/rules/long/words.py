@@ -5,7 +5,7 @@ that is not found may be the model's own limit. It is evidence only in compariso
 prompts, whose words the same model found, and even then the model may be the cause.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
 
 from harness.api.parsed_rollout import ParsedExchange
@@ -16,7 +16,7 @@ from harness.rules.long.requests import (
     cell,
 )
 from harness.rules.missing import NotVerifiableError, required
-from harness.rules.probe import ProbeResponses, TrialResult, Trials
+from harness.rules.probe import Sent, TrialResult, Trials
 from harness.rules.rule import Problem
 from harness.statistics.two_rates import chance_of_worse
 
@@ -31,13 +31,13 @@ Hits = Mapping[str, tuple[ParsedExchange, bool]]
 """By request, its exchange and whether the reply has the code word."""
 
 
-def _hits(responses: ProbeResponses, names: Iterable[str]) -> Hits:
+def _hits(asked: Sent) -> Hits:
     """Return the requests with a reply that ended by itself, or has the word."""
     return {
-        name: (exchange, hit)
-        for name in names
-        for _, exchange, reply in responses.readable(name)
-        if (hit := CODE_WORDS[name] in reply.generated) or reply.finish != "length"
+        each.name: (exchange, hit)
+        for each in asked
+        for exchange, reply in each.readable
+        if (hit := CODE_WORDS[each.name] in reply.generated) or reply.finish != "length"
     }
 
 
@@ -74,19 +74,19 @@ def _lost(shortest: Hits, longer: Sequence[Hits]) -> TrialResult:
 
 @GROUP.probe(
     "long.words",
-    [name for names in _CELLS.values() for name in names],
+    *_CELLS.values(),
     severity="info",
     witness=True,
     component="model",
 )
-def _needles(responses: ProbeResponses) -> Trials:
+def _needles(*asked: Sent) -> Trials:
     """Code words in long prompts are found as often as in the shortest ones.
 
     Wrong positions, windows or cache pages hide parts of a prompt, but the model itself may also
     fail.
     """
-    responses.all(*next(iter(_CELLS.values())))
-    shortest, *longer = (_hits(responses, names) for names in _CELLS.values())
+    _ = asked[0].rollouts
+    shortest, *longer = map(_hits, asked)
     yield _lost(shortest, longer)
 
 
@@ -95,12 +95,13 @@ _FOREIGN = "The reply has a code word that only another request contained."
 
 
 @GROUP.probe("long.foreign", _ALL, component="shared")
-def _foreign(responses: ProbeResponses) -> Trials:
+def _foreign(asked: Sent) -> Trials:
     """No reply has a code word that only another request contained.
 
     The model cannot know it: another prompt, other tools, or their cached values reached the model.
     """
-    for name, exchange, reply in required(responses.readable(*_ALL), "no_long_reply"):
+    answers = ((each.name, *answer) for each in asked for answer in each.readable)
+    for name, exchange, reply in required(answers, "no_long_reply"):
         others = {word: other for other, word in CODE_WORDS.items() if word != CODE_WORDS[name]}
         seen = next((word for word in others if word in reply.generated), None)
         message, expected = _FOREIGN, f"{CODE_WORDS[name]}, or none"

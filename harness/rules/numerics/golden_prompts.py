@@ -59,6 +59,9 @@ _CALLED_TWICE: tuple[ConversationItem, ...] = (
 )
 
 
+RESULT, TWO_RESULTS = "result", "two results"
+
+
 def greedy(api: Api) -> tuple[ProbeRequest, ...]:
     """Return the requests at temperature 0, with logprobs."""
     return tuple(_greedy(api))
@@ -129,8 +132,8 @@ def _greedy(api: Api) -> Iterator[ProbeRequest]:
         effort="medium",
     )
     yield _request(api, "call", "What is the weather in Reykjavik?", tools=True)
-    yield _request(api, "result", *_CALLED, tools=True)
-    yield _request(api, "two results", *_CALLED_TWICE, tools=True)
+    yield _request(api, RESULT, *_CALLED, tools=True)
+    yield _request(api, TWO_RESULTS, *_CALLED_TWICE, tools=True)
     for name, lines in (("window", 14), ("long", 45), ("longest", 75)):
         yield _request(api, name, f"{_report(lines)}\n{_QUESTION}")
     for name, lines in (("copy after", 28), ("copy long after", 60)):

@@ -6,16 +6,16 @@ a lower temperature or a top_p, probable tokens are drawn too often. Detecting t
 reference, but positions where the model is uncertain, so these questions have no correct answer.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
+from typing import Any
 
 from harness.api import DIALECTS
 from harness.api.items import Message
 from harness.golden.distance import ReportedToken, entries_of
 from harness.records.conditions import MODES, Api
-from harness.rules.evidence.fetched import served_replies
 from harness.rules.missing import NotVerifiableError, required
-from harness.rules.probe import GARBLED, ProbeGroup, ProbeRequest, ProbeResponses, Trials
+from harness.rules.probe import GARBLED, ProbeGroup, ProbeRequest, Sent, Trials
 from harness.rules.rule import CHAT, Problem
 from harness.statistics.draws import Draw, sharpness
 
@@ -31,18 +31,21 @@ _COPY = (
 )
 
 
-def _requests(api: Api) -> tuple[ProbeRequest, ...]:
-    """Return the requests whose logprobs only checks judge; the last has a long answer."""
-    asking = partial(
-        ProbeRequest,
-        temperature=0.0,
-        options=DIALECTS[api].logprob_options(3),
-        provokes=GARBLED | {"request.refused"},
-    )
-    return (
-        *(asking(name, (Message("user", q),), modes=MODES) for name, q in _QUESTIONS.items()),
-        asking("copy", (Message("user", _COPY),), modes=("streaming",)),
-    )
+GROUP = ProbeGroup("logprobs", CHAT, needs="logprobs", family="numerics", component="sampling")
+
+
+def _with_logprobs(alternatives: int, api: Api) -> Mapping[str, Any]:
+    return DIALECTS[api].logprob_options(alternatives)
+
+
+_request = partial(ProbeRequest, provokes=GARBLED | {"request.refused"})
+_asking = partial(_request, temperature=0.0, options_of=partial(_with_logprobs, 3))
+# Only checks judge the logprobs of these; the last has a long answer.
+GROUP.send_all(
+    _asking(name, (Message("user", question),), modes=MODES)
+    for name, question in _QUESTIONS.items()
+)
+GROUP.send(_asking("copy", (Message("user", _COPY),), modes=("streaming",)))
 
 
 _DRAWN_ALTERNATIVES = 5  # providers allow at least this many
@@ -74,50 +77,38 @@ def _draw(entry: ReportedToken) -> Iterator[Draw]:
         yield Draw([entry.top[name] for name in ranked], at)
 
 
-def _drawn_requests(api: Api) -> tuple[ProbeRequest, ...]:
-    options = DIALECTS[api].logprob_options(_DRAWN_ALTERNATIVES) | {"top_p": 1}
-    return tuple(
-        ProbeRequest(
-            name,
-            (Message("user", question),),
-            effort="low",
-            temperature=1.0,
-            max_tokens=256,
-            whole=False,
-            options=options,
-            tries=4,
-            provokes=GARBLED | {"request.refused"},
-        )
-        for name, question in _DRAWN_QUESTIONS.items()
+_DRAWN = GROUP.send_all(
+    _request(
+        name,
+        (Message("user", question),),
+        effort="low",
+        temperature=1.0,
+        max_tokens=256,
+        whole=False,
+        options_of=partial(_with_logprobs, _DRAWN_ALTERNATIVES),
+        options={"top_p": 1},
+        tries=4,
     )
-
-
-GROUP = ProbeGroup(
-    "logprobs",
-    CHAT,
-    generated=lambda api: (*_requests(api), *_drawn_requests(api)),
-    needs="logprobs",
-    family="numerics",
-    component="sampling",
+    for name, question in _DRAWN_QUESTIONS.items()
 )
 
 
 @GROUP.probe(
     "sampling.probabilities",
-    _DRAWN_QUESTIONS,
+    _DRAWN,
     severity="warning",
     fix=(
         "Sample with the temperature and top_p of the request, and return the logprobs of the "
         "same distribution."
     ),
 )
-def _probabilities(responses: ProbeResponses) -> Trials:
+def _probabilities(drawn: Sent) -> Trials:
     """At temperature 1, tokens are drawn with the probabilities that their logprobs state.
 
     A lower temperature or a top_p that the request did not set makes samples similar, and scores of
     evals differ from the published ones.
     """
-    replies = list(served_replies(responses, _DRAWN_QUESTIONS, "logprobs"))
+    replies = list(drawn.served_replies("logprobs"))
     draws = [draw for reply in replies for entry in entries_of(*reply) for draw in _draw(entry)]
     fit = sharpness(required(draws, "no_alternatives"))
     unusual = not _COLDEST <= fit.temperature <= _HOTTEST

@@ -5,10 +5,11 @@ sampled at temperature 1 are compared as distributions, which needs neither logp
 replies, but dozens of replies, and detects only large differences.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
 from harmony.render import Order
+from harness.api.items import Reply
 from harness.api.parsed_rollout import ParsedExchange
 from harness.golden.content import Distance, Golden, Tolerance, drawn_text
 from harness.golden.distance import (
@@ -25,7 +26,7 @@ from harness.records.conditions import APIS
 from harness.records.scores import Severity
 from harness.rules.missing import NotVerifiableError
 from harness.rules.numerics import golden_prompts
-from harness.rules.probe import ProbeGroup, ProbeResponses, Trials
+from harness.rules.probe import ProbeGroup, Sent, Trials
 from harness.rules.rule import HARMONY, Problem
 from harness.statistics.model_equality import p_value
 from harness.text import percentage
@@ -81,12 +82,12 @@ def _numeric(
     long = group is LONG_GROUP
     fingerprint = golden_prompts.long_fingerprint if long else golden_prompts.fingerprint
 
-    def compared(responses: ProbeResponses) -> tuple[Golden, Sequence[ComparedReply]]:
-        golden, replies = _comparable(responses, _reference(responses, fingerprint), uses)
+    def compared(sent: Sent) -> tuple[Golden, Sequence[ComparedReply]]:
+        golden, replies = _comparable(sent, _reference(sent, fingerprint))
         return golden, _with_logprobs(replies) if logprobs else replies
 
-    def proves(compare: Comparison, responses: ProbeResponses) -> str:
-        golden, replies = compared(responses)
+    def proves(compare: Comparison, sent: Sent) -> str:
+        golden, replies = compared(sent)
         if not golden.patterns:
             return "The golden file has no patterns of defects, so it is unknown what this proves."
         defects = [
@@ -116,7 +117,7 @@ def _numeric(
             component=component,
             witness=witness,
             behaviour=behaviour,
-        )(lambda responses: compare(*compared(responses)))
+        )(lambda sent: compare(*compared(sent)))
         return compare
 
     return add
@@ -185,23 +186,23 @@ _WRITTEN: Mapping[Order, str] = {
 
 @GROUP.probe(
     "numerics.recipient",
-    ("result", "two results"),
+    (golden_prompts.RESULT, golden_prompts.TWO_RESULTS),
     severity="info",
     apis=("chat", "responses"),
     component="prompt",
     fix="Render the recipients of earlier calls and of tool results before the channel.",
 )
-def _recipient(responses: ProbeResponses) -> Trials:
+def _recipient(with_results: Sent) -> Trials:
     """In the prompt, the recipients of earlier calls and of tool results precede the channel.
 
     OpenAI's format description renders them so. oss-harmony, which vLLM renders with since 0.31,
     puts them after the channel, where gpt-oss itself mostly writes them in calls. Token counts are
     equal: the golden answers that fit the replies tell which order it is.
     """
-    reference = _reference(responses)
+    reference = _reference(with_results)
     if not reference.orders:
         raise NotVerifiableError("no_orders")
-    golden, compared = _comparable(responses, reference, ("result", "two results"))
+    golden, compared = _comparable(with_results, reference)
     for reply in compared:
         if golden.order == "before":
             yield None
@@ -264,11 +265,11 @@ _DRAWN_TEXT = (
     text=_DRAWN_TEXT,
     witness=True,
 )
-def _distribution(responses: ProbeResponses) -> Trials:
-    golden = _reference(responses)
+def _distribution(drawn: Sent) -> Trials:
+    golden = _reference(drawn)
     same = [
         (name, exchange, reply)
-        for name, exchange, reply in responses.readable(*golden.drawn)
+        for name, exchange, reply in _named(drawn.beside(*golden.drawn))
         if reply.input_tokens == golden.drawn[name].prompt_tokens
     ]
     if len(same) < _LEAST_REPLIES:
@@ -284,12 +285,10 @@ def _distribution(responses: ProbeResponses) -> Trials:
     yield other if p <= _SIGNIFICANCE else None
 
 
-def _reference(
-    responses: ProbeResponses, fingerprint: Callable[[], str] = golden_prompts.fingerprint
-) -> Golden:
+def _reference(sent: Sent, fingerprint: Callable[[], str] = golden_prompts.fingerprint) -> Golden:
     """The golden answers to the requests of a group. Raises NotVerifiableError if none fit."""
-    golden = responses.golden
-    if responses.without_part:
+    golden = sent.responses.golden
+    if sent.responses.without_part:
         raise NotVerifiableError("no_golden_part")
     if golden is None:
         raise NotVerifiableError("no_golden")
@@ -298,26 +297,31 @@ def _reference(
     if golden.lone:
         raise NotVerifiableError("lone_golden", engine=golden.engine, dtype=golden.dtype)
     parts = [golden, *([golden.dated] if golden.dated else [])]
-    return max(parts, key=lambda part: _same_prompts(part, responses))
+    return max(parts, key=lambda part: _same_prompts(part, sent))
 
 
-def _same_prompts(golden: Golden, responses: ProbeResponses) -> int:
+def _same_prompts(golden: Golden, sent: Sent) -> int:
     """How many replies have prompts as long as the golden ones, with or without a date."""
     due = {name: answer.prompt_tokens for name, answer in golden.continuations.items()}
     due |= {name: answer.prompt_tokens for name, answer in golden.drawn.items()}
-    return sum(reply.input_tokens == due[name] for name, _, reply in responses.readable(*due))
+    replies = _named(sent.beside(*due))
+    return sum(reply.input_tokens == due[name] for name, _, reply in replies)
 
 
-def _comparable(
-    responses: ProbeResponses, golden: Golden, uses: Sequence[str]
-) -> tuple[Golden, Sequence[ComparedReply]]:
+def _named(sent: Sent) -> Iterator[tuple[str, ParsedExchange, Reply]]:
+    """Yield each readable reply after the name of its request."""
+    return ((each.name, *answer) for each in sent for answer in each.readable)
+
+
+def _comparable(sent: Sent, golden: Golden) -> tuple[Golden, Sequence[ComparedReply]]:
     """The replies to golden prompts, compared, and the golden file in the order of these prompts.
 
     Raises NotVerifiableError.
     """
-    replies = list(responses.readable(*uses))
+    replies = list(_named(sent))
     if not replies:
-        responses.reply(uses[0])  # Raises, and says why.
+        first, *_ = sent
+        _ = first.first  # Raises, and says why.
     if not any(reply.reasoning for _, _, reply in replies):
         raise NotVerifiableError("no_cot_before_answers")
     golden = in_rendered_order(golden, replies)

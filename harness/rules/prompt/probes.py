@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache, partial
-from itertools import chain, combinations, starmap
+from itertools import chain, combinations
 from statistics import median
 
 from pydantic import TypeAdapter
@@ -20,7 +20,7 @@ from pydantic import TypeAdapter
 from harmony.render import text_tokens
 from harness.api.items import Message, Reasoning, ToolResult
 from harness.api.parsed_rollout import ParsedExchange
-from harness.records.conditions import BOTH_APIS, Api
+from harness.records.conditions import APIS, BOTH_APIS, Api
 from harness.records.scores import Severity
 from harness.rules.evidence.documents import document
 from harness.rules.evidence.prompt_counts import UNRELIABLE_PROMPT_TOKENS
@@ -40,7 +40,7 @@ from harness.rules.probe import (
     MAY_BE_REFUSED,
     ProbeGroup,
     ProbeRequest,
-    ProbeResponses,
+    Sent,
     TrialResult,
     Trials,
 )
@@ -88,7 +88,8 @@ _HARMLESS = range(-1, 3)
 """Tokens by which a system message may be longer: Ollama's has one more than harmony's. One that
 lacks two has other text: `commentary` in the list of channels is two tokens."""
 _WITH_INSTRUCTIONS = frozenset(_CORPUS["instructions"])
-"""Requests whose first message is sent as `instructions`."""
+"""Requests whose first message is sent as `instructions`, which Chat lacks."""
+_NOT_CHAT = tuple(api for api in APIS if api != "chat")
 _RARE = frozenset({
     "result in parts", "longer result", "empty result", "long description", "late system",
     "two questions",
@@ -110,24 +111,19 @@ def _request(name: str, prompt: Prompt) -> ProbeRequest:
         max_tokens=16,
         whole=False,
         provokes=MAY_BE_REFUSED if name in _RARE else frozenset(),
+        apis=_NOT_CHAT if instructions is not None else APIS,
     )
-
-
-_REQUESTS = tuple(starmap(_request, PROMPTS.items()))
-
-
-def _requests(api: Api) -> tuple[ProbeRequest, ...]:
-    lacking = _WITH_INSTRUCTIONS if api == "chat" else ()
-    sent = {request.id: request for request in _REQUESTS if request.id not in lacking}
-    return tuple(sent.values())
 
 
 GROUP = ProbeGroup(
     "prompt",
     HARMONY,
-    generated=_requests,
     relations=UNRELIABLE_PROMPT_TOKENS,
     component="prompt",
+)
+REQUESTS = {name: GROUP.send(_request(name, prompt)) for name, prompt in PROMPTS.items()}
+_BASE, _SYSTEM, _TOOL, _BOTH = (
+    REQUESTS[name] for name in ("base", "system", "tool", "system and tool")
 )
 
 
@@ -164,26 +160,26 @@ _BY_ID = {pair.id: pair for pair in PAIRS}
 
 @GROUP.probe(
     "prompt.bare",
-    ("base",),
+    _BASE,
     severity="warning",
     fix=(
         "Compare the rendered system message with openai-harmony's, and leave out what the server"
         " adds to it."
     ),
 )
-def _bare(responses: ProbeResponses) -> Trials:
+def _bare(base: Sent) -> Trials:
     """A prompt without instructions and tools is as long as harmony's, with or without a date.
 
     A longer prompt contains text that the provider adds, such as instructions or built-in tools:
     an error, because the model then follows instructions that no client wrote. A shorter one lacks
     part of the system message. One token less, or up to two more, is harmless.
     """
-    exchange, count = responses.prompt_tokens("base")
+    exchange, count = base.counted()
     right = bare_lengths(PROMPTS["base"])
     message = "The length of a minimal prompt differs from harmony's."
-    if added := _added_text(responses):
+    if added := _added_text(base):
         message = f"The provider adds {added} tokens to a minimal prompt."
-        if _joins_instructions(responses):
+        if _joins_instructions(base):
             message = f"{message[:-1]}, and joins the client's instructions to them."
     expected = " or ".join(f"{tokens} tokens" for tokens in sorted(right))
     severity: Severity | None = "error" if added else None
@@ -193,12 +189,12 @@ def _bare(responses: ProbeResponses) -> Trials:
 
 @GROUP.probe(
     "prompt.scale",
-    PROMPTS,
+    REQUESTS.values(),
     source=CHAT,
     component="usage",
     fix="Count the tokens of the rendered prompt, and do not round or scale the count.",
 )
-def _scale(responses: ProbeResponses) -> Trials:
+def _scale(prompts: Sent) -> Trials:
     """A longer prompt has one more reported token for each of its tokens.
 
     A count in another unit, or with a factor, is wrong in every prompt: so are the costs and the
@@ -206,11 +202,11 @@ def _scale(responses: ProbeResponses) -> Trials:
     rendering. No other rule can then judge prompts by their tokens.
     """
     counted: list[tuple[int, int]] = []
-    for name, prompt in PROMPTS.items():
+    for each in prompts:
         with suppress(NotVerifiableError):
-            got = responses.prompt_tokens(name)[1]
-            counted.append((count(prompt), got))
-    exchange, _ = responses.prompt_tokens("base")
+            got = each.prompt
+            counted.append((count(PROMPTS[each.name]), got))
+    exchange, _ = prompts.beside(_BASE.id).counted()
     pairs = [(a, b) for a, b in combinations(counted, 2) if a[0] != b[0]]
     if len(dict(counted)) < _FEWEST_LENGTHS:
         raise NotVerifiableError("few_prompts")
@@ -233,7 +229,10 @@ def _scale(responses: ProbeResponses) -> Trials:
 
 @GROUP.probe(
     "prompt.tool.order",
-    ("system and tool", "tool", "system", "base"),
+    _BOTH,
+    _TOOL,
+    _SYSTEM,
+    _BASE,
     severity="warning",
     fix="Render the instructions before the tools.",
     example=(
@@ -241,17 +240,16 @@ def _scale(responses: ProbeResponses) -> Trials:
         "https://github.com/vllm-project/vllm/pull/44330",
     ),
 )
-def _order(responses: ProbeResponses) -> Trials:
+def _order(both: Sent, tool: Sent, system: Sent, base: Sent) -> Trials:
     """Instructions precede tools in the developer message.
 
     The model was trained on this order. Ollama's template reverses it.
     """
-    longer, more = responses.prompt_tokens("system and tool")
-    _, less = responses.prompt_tokens("tool")
-    instructed = responses.prompt_tokens("system")[1] - responses.prompt_tokens("base")[1]
-    if instructed not in differences(PROMPTS["system"], PROMPTS["base"]):
+    longer, more = both.counted()
+    less = tool.prompt
+    if system.prompt - base.prompt not in _right(system.name, base.name):
         raise NotVerifiableError("instructions_not_rendered")
-    pair = PROMPTS["system and tool"], PROMPTS["tool"]
+    pair = PROMPTS[both.name], PROMPTS[tool.name]
     first, either = differences(*pair, instructions_last=False), differences(*pair)
     if more - less not in either:
         raise NotVerifiableError("tokens_of_neither_order")
@@ -260,14 +258,14 @@ def _order(responses: ProbeResponses) -> Trials:
     yield None if more - less in first else last
 
 
-def _judge(pair: _Pair, responses: ProbeResponses) -> Trials:
+def _judge(pair: _Pair, sent: Sent) -> Trials:
     same = pair.expected or (pair.longer, pair.shorter)
     others = (replace(pair, longer=a, shorter=b, expected=same) for a, b in pair.also)
     judged: list[TrialResult] = []
     missing: NotVerifiableError | None = None
     for tried in (pair, *others):
         try:
-            judged.append(_quoted(tried, responses) or _difference(tried, responses))
+            judged.append(_quoted(tried, sent) or _difference(tried, sent))
         except NotVerifiableError as error:
             missing = missing or error
     if missing is not None and not any(judged):
@@ -286,10 +284,10 @@ class _Counted:
     off: int  # tokens by which the difference deviates from the nearest right one; 0 if it may
 
     @classmethod
-    def of(cls, pair: _Pair, responses: ProbeResponses) -> _Counted:
+    def of(cls, pair: _Pair, sent: Sent) -> _Counted:
         """Count both requests of a pair. Raises NotVerifiableError."""
-        longer, more = responses.prompt_tokens(pair.longer)
-        _, less = responses.prompt_tokens(pair.shorter)
+        longer, more = sent.beside(pair.longer).counted()
+        less = sent.beside(pair.shorter).prompt
         right = _right(*(pair.expected or (pair.longer, pair.shorter)))
         off = min((more - less - tokens for tokens in right), key=abs)
         return cls(longer, more, less, right, off if abs(off) > pair.slack * max(right) else 0)
@@ -300,34 +298,34 @@ class _Counted:
         return self.more - self.less
 
 
-def _difference(pair: _Pair, responses: ProbeResponses) -> TrialResult:
+def _difference(pair: _Pair, sent: Sent) -> TrialResult:
     """Return the problem of one pair, if any. Raises NotVerifiableError."""
-    counted = _Counted.of(pair, responses)
+    counted = _Counted.of(pair, sent)
     if not counted.off:
         return None
     first, second = pair.expected or (pair.longer, pair.shorter)
     got, word = counted.got, "more" if counted.got >= 0 else "fewer"
-    if _is_joined(first, second, got) and _joins_instructions(responses):
+    if _is_joined(first, second, got) and _joins_instructions(sent):
         raise NotVerifiableError("joined_instructions", rule="prompt.bare")
-    if follows_from_added_text(responses, got, counted.right):
+    if follows_from_added_text(sent, got, counted.right):
         raise NotVerifiableError("text_added_to_some", rule="prompt.bare")
     for shown in (each for each in PAIRS if (each.longer, each.shorter) == (pair.shorter, "base")):
         # The provider adds a text to the shorter request alone, as rapid-mlx to tools.
-        if counted.off < 0 and _Counted.of(shown, responses).off == -counted.off:
+        if counted.off < 0 and _Counted.of(shown, sent).off == -counted.off:
             raise NotVerifiableError("text_added_to_some", rule=shown.id)
-    if _shares_added_headings(first, second, responses) and 0 < got < min(counted.right):
+    if _shares_added_headings(first, second, sent) and 0 < got < min(counted.right):
         raise NotVerifiableError("headings_added", rule="prompt.bare")
-    if _same_reply(pair, responses):
+    if _same_reply(pair, sent):
         raise NotVerifiableError("same_reply", request=pair.shorter, rule="reply.id.shared")
     alike = False
     if pair.plain is not None:
         with suppress(NotVerifiableError):
-            plain = _Counted.of(_BY_ID[pair.plain], responses)
+            plain = _Counted.of(_BY_ID[pair.plain], sent)
             alike = bool(plain.off) and (not got or counted.off == plain.off)
     if alike:
         raise NotVerifiableError("fails_like_plain", rule=str(pair.plain))
     expected = f"{'about ' if pair.slack else ''}{_as_text(counted.right)}"
-    likely = _likely(pair, got, responses)
+    likely = _likely(pair, got, sent)
     return Problem(
         counted.longer,
         f"Request {pair.longer!r} should have {expected} prompt tokens than request "
@@ -339,13 +337,13 @@ def _difference(pair: _Pair, responses: ProbeResponses) -> TrialResult:
     )
 
 
-def _quoted(pair: _Pair, responses: ProbeResponses) -> Problem | None:
+def _quoted(pair: _Pair, sent: Sent) -> Problem | None:
     """Report tool results as JSON strings: OpenAI's chat template writes them so.
 
     The model reads them, but was trained on results as they are. Ollama has no other template.
     """
-    counted = _Counted.of(pair, responses)
-    if not (counted.off and all(_fits_quoted(each, responses) for each in (pair, *_OF_RESULTS))):
+    counted = _Counted.of(pair, sent)
+    if not (counted.off and all(_fits_quoted(each, sent) for each in (pair, *_OF_RESULTS))):
         return None
     reply = counted.longer.reply
     of_ollama = reply is not None and reply.raw.get("system_fingerprint") == "fp_ollama"
@@ -366,29 +364,29 @@ _OF_RESULTS = [
 ]
 
 
-def _fits_quoted(pair: _Pair, responses: ProbeResponses) -> bool:
+def _fits_quoted(pair: _Pair, sent: Sent) -> bool:
     """Whether a difference is that of results as JSON strings, or unknown."""
     try:
-        got = _Counted.of(pair, responses).got
+        got = _Counted.of(pair, sent).got
     except NotVerifiableError:
         return True
     return got in _right(*(pair.expected or (pair.longer, pair.shorter)), quoted_results=True)
 
 
-def _added_text(responses: ProbeResponses) -> int:
+def _added_text(sent: Sent) -> int:
     """The tokens that the provider adds to a minimal prompt; 0 if they are too few for a text."""
-    _, count = responses.prompt_tokens("base")
+    count = sent.beside(_BASE.id).prompt
     added = count - max(bare_lengths(PROMPTS["base"]))
     return added if added >= _FEWEST_ADDED_TOKENS else 0
 
 
-def follows_from_added_text(responses: ProbeResponses, got: int, right: Iterable[int]) -> bool:
+def follows_from_added_text(sent: Sent, got: int, right: Iterable[int]) -> bool:
     """Whether a difference is wrong only by the text that the provider adds to some prompts.
 
     Some add their own instructions only where the client sends none.
     """
     try:
-        added = _added_text(responses)
+        added = _added_text(sent)
     except NotVerifiableError:
         return False
     dated = max(bare_lengths(PROMPTS["base"])) - min(bare_lengths(PROMPTS["base"]))
@@ -396,7 +394,7 @@ def follows_from_added_text(responses: ProbeResponses, got: int, right: Iterable
     return any(abs(got - tokens) in sizes for tokens in right)
 
 
-def _shares_added_headings(longer: str, shorter: str, responses: ProbeResponses) -> bool:
+def _shares_added_headings(longer: str, shorter: str, sent: Sent) -> bool:
     """Whether the text that the provider adds may have the headings that only `longer` needs.
 
     A gateway that adds a tool, such as Headroom, has the developer message in every prompt.
@@ -406,19 +404,19 @@ def _shares_added_headings(longer: str, shorter: str, responses: ProbeResponses)
         for name in (longer, shorter)
     )
     try:
-        return more and not less and _added_text(responses) > 0
+        return more and not less and _added_text(sent) > 0
     except NotVerifiableError:
         return False
 
 
-def _same_reply(pair: _Pair, responses: ProbeResponses) -> bool:
+def _same_reply(pair: _Pair, sent: Sent) -> bool:
     """Whether both requests got one reply, as from a cache that ignores differences.
 
     One id that most replies have is none of a reply.
     """
     ids = {
         request: each.exchanges[0].reply.raw.get("id")
-        for request, made in responses.rollouts.items()
+        for request, made in sent.responses.rollouts.items()
         for each in made[:1]
         if each.exchanges and each.exchanges[0].reply is not None
     }
@@ -427,13 +425,14 @@ def _same_reply(pair: _Pair, responses: ProbeResponses) -> bool:
     return bool(shared) and rare and shared == ids.get(pair.shorter)
 
 
-def _joins_instructions(responses: ProbeResponses) -> bool:
+def _joins_instructions(sent: Sent) -> bool:
     """Whether the provider joins a system message to text that it adds to every prompt."""
-    if not responses.rollouts.get("system"):
+    system, base = sent.beside(_SYSTEM.id), sent.beside(_BASE.id)
+    if not system.made:
         return False
-    got = responses.prompt_tokens("system")[1] - responses.prompt_tokens("base")[1]
-    healthy = got in differences(PROMPTS["system"], PROMPTS["base"])
-    return _is_joined("system", "base", got) and not healthy and _added_text(responses) > 0
+    got = system.prompt - base.prompt
+    healthy = got in _right(system.name, base.name)
+    return _is_joined(system.name, base.name, got) and not healthy and _added_text(sent) > 0
 
 
 def _is_joined(longer: str, shorter: str, got: int) -> bool:
@@ -447,7 +446,7 @@ def _is_joined(longer: str, shorter: str, got: int) -> bool:
     return any(abs(got - len(text_tokens(text))) <= 1 for text in joined)
 
 
-def _likely(pair: _Pair, got: int, responses: ProbeResponses) -> str:
+def _likely(pair: _Pair, got: int, sent: Sent) -> str:
     """Return the mistakes that explain the difference of this pair and of another one.
 
     One number alone fits most mistakes by chance, unless it is 0: nothing was added.
@@ -455,11 +454,9 @@ def _likely(pair: _Pair, got: int, responses: ProbeResponses) -> str:
     named = _explained(pair.longer, pair.shorter, got)
     others = set(named if got == 0 else CERTAIN)
     for other in PAIRS if named and got else ():
-        if other.longer != pair.longer and responses.api in other.apis:
+        if other.longer != pair.longer and sent.responses.api in other.apis:
             with suppress(NotVerifiableError):
-                more, less = (
-                    responses.prompt_tokens(name)[1] for name in (other.longer, other.shorter)
-                )
+                more, less = (sent.beside(name).prompt for name in (other.longer, other.shorter))
                 others.update(_explained(other.longer, other.shorter, more - less))
     return ", or ".join([name for name in named if name in others][:4])
 
@@ -485,9 +482,10 @@ def _as_text(right: Iterable[int]) -> str:
 
 
 for _pair in PAIRS:
+    _names = (_pair.longer, _pair.shorter, *chain.from_iterable(_pair.also))
     GROUP.probe(
         _pair.id,
-        dict.fromkeys([_pair.longer, _pair.shorter, *chain.from_iterable(_pair.also)]),
+        [REQUESTS[name] for name in dict.fromkeys(_names)],
         source=_pair.source,
         severity=_pair.severity,
         apis=_pair.apis,

@@ -7,13 +7,21 @@ from harmony.render import text_tokens
 from harness.api.fields import objects
 from harness.api.items import Reply
 from harness.api.ledger import extra_tokens
-from harness.rules.evidence.fetched import served
 from harness.rules.missing import NotVerifiableError, required
-from harness.rules.probe import ProbeResponses, Trials, prompt_tokens
+from harness.rules.probe import Sent, Trials, prompt_tokens
 from harness.rules.refusals import failure
 from harness.rules.rule import Problem
 from harness.rules.sampling.probes import texts_of
-from harness.rules.sampling.requests import CHOICES, FRESH, GROUP, HOT, STREAMS, TRIES
+from harness.rules.sampling.requests import (
+    CHOICES,
+    CHOICES_SENT,
+    CHOICES_STREAMED,
+    FRESH,
+    GROUP,
+    HOT,
+    STREAMS,
+    TRIES,
+)
 
 _FEWEST_LOST_TOKENS = 24
 """Tokens of a CoT that was lost; fewer may be those of malformed headers."""
@@ -25,17 +33,18 @@ _of_choices = partial(GROUP.probe, apis=("chat",), needs="n")
 
 @_of_choices(
     "sampling.n",
-    ("choices", HOT[0], *FRESH[0]),
+    CHOICES_SENT,
+    (HOT[0], *FRESH[0]),
     component="sampling",
     fix="Return one choice for each requested sample, or refuse n.",
 )
-def _n(responses: ProbeResponses) -> Trials:
+def _n(sent: Sent, alike: Sent) -> Trials:
     """A request for several choices gets that many, each a separate sample with message and CoT.
 
     Clients that rely on them fail on a reply that silently omits them. A provider that does not
     support them must reject the request.
     """
-    for rollout in served(responses, "choices", "several choices"):
+    for rollout in sent.served("several choices").rollouts:
         last = rollout.exchanges[-1]
         if last.reply is None:
             yield failure(rollout, "several choices")
@@ -58,24 +67,24 @@ def _n(responses: ProbeResponses) -> Trials:
                 "All choices are the same, although repeated requests always get different replies."
             )
             copies = Problem(last, message, "new samples", repr(last.reply.text), "$.choices")
-            yield copies if same and _never_repeats(responses) else None
+            yield copies if same and _never_repeats(alike) else None
 
 
 @_of_choices(
     "sampling.n.streaming",
-    ("choices streamed",),
+    CHOICES_STREAMED,
     in_other_mode="sampling.n",
     modes=("streaming",),
     component="sampling",
 )
-def _n_streamed(responses: ProbeResponses) -> Trials:
+def _n_streamed(sent: Sent) -> Trials:
     """A streaming request for several choices also gets that many, each with its own CoT.
 
     The pieces of the choices are interleaved. A parser that all choices share takes the CoT of one
     choice for the answer of another.
     """
     trials: list[Problem | None] = []
-    for rollout in served(responses, "choices streamed", "several choices"):
+    for rollout in sent.served("several choices").rollouts:
         last = rollout.exchanges[-1]
         if last.reply is None:
             yield failure(rollout, "several choices")
@@ -106,19 +115,20 @@ def _have_cot(choices: Iterable[Reply]) -> list[bool]:
 
 @_of_choices(
     "sampling.n.usage",
-    ("choices", HOT[0]),
+    CHOICES_SENT,
+    HOT[0],
     severity="warning",
     component="usage",
     fix="Count the prompt once, and the tokens of all choices.",
 )
-def _n_counted(responses: ProbeResponses) -> Trials:
+def _n_counted(sent: Sent, hot: Sent) -> Trials:
     """A reply with several choices reports the prompt tokens once, and the output tokens of all.
 
     Users compute the cost from these counts.
     """
-    rollouts = served(responses, "choices", "several choices")
+    rollouts = sent.served("several choices").rollouts
     replies = [reply for rollout in rollouts for reply in rollout.replies if reply[1].others]
-    once = responses.prompt_tokens(HOT[0])[1]
+    once = hot.prompt
     for exchange, reply in required(replies, "no_choices"):
         tokens, texts = prompt_tokens(reply), [reply, *reply.others]
         message = "The prompt tokens are counted for each choice instead of once."
@@ -132,8 +142,7 @@ def _n_counted(responses: ProbeResponses) -> Trials:
         yield fewer if (reply.output_tokens or 0) < _MOST_OF * least else None
 
 
-def _never_repeats(responses: ProbeResponses) -> bool:
+def _never_repeats(alike: Sent) -> bool:
     """Whether all of several replies to the question of the choices differ."""
-    names = [name for name in (HOT[0], *FRESH[0]) if responses.rollouts.get(name)]
-    texts = [text for name in names for text in texts_of(responses, name, least=1)]
+    texts = [text for each in alike if each.made for text in texts_of(each, least=1)]
     return len(texts) >= TRIES and len(set(texts)) == len(texts)

@@ -1,20 +1,20 @@
 """Replies to one question at several efforts, and the comparison of their CoT."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from statistics import median
+from typing import NamedTuple
 
 from harness.api.items import Message, Tool
-from harness.records.conditions import EFFORTS, Api, Mode
+from harness.records.conditions import APIS, EFFORTS
 from harness.rules.evidence.offers import answer_format, closed
 from harness.rules.missing import NotVerifiableError
-from harness.rules.probe import PUZZLE_TOKENS, ProbeRequest, ProbeResponses
+from harness.rules.probe import PUZZLE_TOKENS, ProbeRequest, Sent
 from harness.rules.rule import Problem
 from harness.statistics.differences import share_larger
 
-TOOL, SCHEMA = " with a tool", " with a schema"
-"""What a request has in addition to the question, as the end of its name."""
 _GREEDY_TOKENS = 256  # of replies that gpt-oss does not begin alike if it sees different efforts
 _FEWEST_COTS = 3
 """Replies with CoT at the higher effort; those without CoT are left out, as theirs was lost."""
@@ -35,50 +35,76 @@ _WITHOUT_PARAMETERS = {
 }
 _ANSWER = closed({"answer": {"type": "integer"}})
 _puzzled = partial(ProbeRequest, turns=_PUZZLE, max_tokens=PUZZLE_TOKENS, tries=5, whole=False)
+_with_tool = partial(_puzzled, tools=(_UNUSED,))
+_bare = partial(_puzzled, options={"tools": [_WITHOUT_PARAMETERS]}, apis=("chat",))
+_with_schema = partial(
+    _puzzled,
+    options_of=partial(answer_format, schema=_ANSWER),
+    provokes=frozenset({"request.refused"}),
+)
+_of_other_apis = tuple(api for api in APIS if api != "chat")
 
 
-def requests_with(suffix: str = "", efforts: Sequence[str] = ("low", "high")) -> tuple[str, ...]:
-    """Return the names of the requests at these efforts: sampled, then greedy."""
-    return tuple(f"{kind} {effort}{suffix}" for kind in ("effort", "greedy") for effort in efforts)
+@dataclass(frozen=True)
+class Questions:
+    """The question at several efforts: sampled, and greedy. `what` ends the names of requests."""
+
+    sampled: tuple[ProbeRequest, ...]
+    greedy: tuple[ProbeRequest, ...]
+    what: str = ""
+
+    @property
+    def requests(self) -> tuple[ProbeRequest, ...]:
+        """All of them."""
+        return (*self.sampled, *self.greedy)
 
 
-def effort_requests(api: Api) -> tuple[ProbeRequest, ...]:
-    """The question at every effort, and at two of them with a tool and with a JSON schema."""
-    schema = partial(
-        _puzzled,
-        options=answer_format(api, _ANSWER),
-        provokes=frozenset({"request.refused"}),
+def _questions(
+    what: str,
+    asked: Callable[..., ProbeRequest],
+    greedy: Iterable[Callable[..., ProbeRequest]],
+    efforts: Sequence[str] = ("low", "high"),
+) -> Questions:
+    shorter = {"temperature": 0.0, "tries": 1, "max_tokens": _GREEDY_TOKENS}
+    return Questions(
+        tuple(asked(f"effort {effort}{what}", effort=effort) for effort in efforts),
+        tuple(
+            made(f"greedy {effort}{what}", effort=effort, **shorter)
+            for made in greedy
+            for effort in efforts
+        ),
+        what,
     )
-    with_tool = partial(_puzzled, tools=(_UNUSED,))
-    bare = partial(_puzzled, options={"tools": [_WITHOUT_PARAMETERS]})
-    greedy = {"temperature": 0.0, "tries": 1, "max_tokens": _GREEDY_TOKENS}
-    return tuple(
-        made(f"{kind} {effort}{suffix}", effort=effort, **settings)
-        for sampled, made_greedy, suffix, efforts in (
-            (_puzzled, _puzzled, "", EFFORTS),
-            (with_tool, bare if api == "chat" else with_tool, TOOL, ("low", "high")),
-            (schema, schema, SCHEMA, ("low", "high")),
-        )
-        for kind, made, settings in (("effort", sampled, {}), ("greedy", made_greedy, greedy))
-        for effort in efforts
-    )
 
 
-def other_prompts(responses: ProbeResponses) -> Iterator[Problem]:
+PLAIN = _questions("", _puzzled, [_puzzled], EFFORTS)
+WITH_A_TOOL = _questions(
+    " with a tool", _with_tool, [partial(_with_tool, apis=_of_other_apis), _bare]
+)
+WITH_A_SCHEMA = _questions(" with a schema", _with_schema, [_with_schema])
+
+
+def other_prompts(sampled: Mapping[str, Sent]) -> Iterator[Problem]:
     """Yield the problem of prompts whose lengths differ: the effort is one token of each."""
-    made = {effort: list(responses.readable(f"effort {effort}")) for effort in EFFORTS}
-    counts = {effort: {reply.input_tokens for *_, reply in each} for effort, each in made.items()}
+    made = {effort: sent.readable for effort, sent in sampled.items()}
+    counts = {effort: {reply.input_tokens for _, reply in each} for effort, each in made.items()}
     fixed = {effort: next(iter(each)) for effort, each in counts.items() if len(each) == 1}
     if len({*fixed.values()}) > 1 and None not in fixed.values():
         message = "The prompts of different efforts have different numbers of tokens."
         got = ", ".join(f"{count} at {effort} effort" for effort, count in fixed.items())
-        _, exchange, _ = next(made[effort][0] for effort in fixed)
+        exchange, _ = next(made[effort][0] for effort in fixed)
         yield Problem(exchange, message, "the same number", got, "$.usage")
 
 
-def same_effort(
-    responses: ProbeResponses, less: str, more: str, suffix: str = "", mode: Mode | None = None
-) -> Problem | None:
+class AtEffort(NamedTuple):
+    """What came back for the question at one effort."""
+
+    effort: str
+    sampled: Sent
+    greedy: Sent
+
+
+def same_effort(less: AtEffort, more: AtEffort, what: str = "") -> Problem | None:
     """Return the problem if the replies show that the model sees one effort instead of two.
 
     Its CoT is not longer at the higher effort, and the greedy replies are equal. The lengths alone
@@ -88,11 +114,7 @@ def same_effort(
     """
     # Lengths in characters, which every provider returns.
     shorter, longer = (
-        [
-            len(reply.reasoning)
-            for _, reply in responses.replies(f"effort {effort}{suffix}", mode=mode)
-        ]
-        for effort in (less, more)
+        [len(reply.reasoning) for _, reply in each.sampled.replies] for each in (less, more)
     )
     longer = [length for length in longer if length]
     if len(longer) < _FEWEST_COTS:
@@ -101,15 +123,14 @@ def same_effort(
     low, high = median(shorter), median(longer)
     if share >= _LEAST_ORDER or high >= _MUCH_LONGER * low > 0:
         return None
-    names = [f"greedy {effort}{suffix}" for effort in (less, more)]
-    greedy = [next(responses.replies(name, mode=mode)) for name in names]
+    greedy = [each.greedy.first for each in (less, more)]
     texts = {reply.reasoning + reply.text for _, reply in greedy}
     if len(texts) > 1:
-        raise NotVerifiableError("reasons_alike", more=more, less=less)
+        raise NotVerifiableError("reasons_alike", more=more.effort, less=less.effort)
     text = texts.pop()
     shortest = min(high, *(len(reply.reasoning) for _, reply in greedy))
     if shortest < _SHORTEST or not re.search(r"\d", text):  # a refusal has no number
         raise NotVerifiableError("too_short_to_compare")
-    message = f"Greedy replies at {more} and {less} effort{suffix} are equal."
+    message = f"Greedy replies at {more.effort} and {less.effort} effort{what} are equal."
     got = f"{text}; medians of {high:g} and {low:g} characters"
     return Problem(greedy[1][0], message, "replies that differ, and a longer CoT", got)

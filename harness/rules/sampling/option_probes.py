@@ -32,7 +32,7 @@ _OPTIONS = GROUP.send(
 )
 
 
-@GROUP.given("options.repeated", _OPTIONS, apis=("responses",), severity="warning")
+@GROUP.probe("options.repeated", _OPTIONS, apis=("responses",), severity="warning")
 def _repeated(sent: Sent) -> Trials:
     """A response repeats the options of its request unchanged.
 
@@ -60,7 +60,7 @@ _WITH_METADATA = GROUP.send(
 )
 
 
-@GROUP.given(
+@GROUP.probe(
     "options.metadata",
     _WITH_METADATA,
     apis=("responses",),
@@ -90,7 +90,7 @@ def _obfuscated(api: Api) -> Mapping[str, Any]:
 _PADDED = GROUP.send(ProbeRequest("padded", _HI, options_of=_obfuscated, whole=False, valid=False))
 
 
-@GROUP.given(
+@GROUP.probe(
     "options.obfuscation",
     _PADDED,
     modes=("streaming",),
@@ -117,7 +117,7 @@ _TIER = GROUP.send(
 )
 
 
-@GROUP.given(
+@GROUP.probe(
     "options.service_tier",
     _TIER,
     severity="warning",

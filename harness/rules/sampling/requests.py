@@ -1,12 +1,13 @@
 """The requests with parameters of sampling."""
 
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from harness.api.items import Message
 from harness.rules.evidence.offers import WEATHER
 from harness.rules.probe import GARBLED, ProbeGroup, ProbeRequest
 from harness.rules.rule import CHAT
-from harness.rules.sampling.effort import effort_requests
+from harness.rules.sampling.effort import PLAIN, WITH_A_SCHEMA, WITH_A_TOOL
 
 TRIES = 6
 COLD_TRIES = 3
@@ -25,22 +26,12 @@ _QUESTIONS = tuple(
 """Messages without a correct answer, so that replies of weak and strong models vary."""
 OTHER_EFFORTS = ("none", "minimal", "xhigh")
 """Efforts that OpenAI's API knows and gpt-oss does not."""
-FRESH = tuple(
-    tuple(f"fresh {at} {number}" for number in range(1, TRIES + 1))
-    for at in range(1, len(_QUESTIONS) + 1)
-)
-"""Requests that a cache of whole requests cannot know: each has its own token limit."""
-HOT, COLD, SEEDED, ZERO = (
-    tuple(f"{name} {at}" for at in range(1, len(_QUESTIONS) + 1))
-    for name in ("hot", "cold", "seeded", "zero as seed")
-)
-WITH_TOOL, SAMPLES = "hot with a tool", 10
+SAMPLES = 10  # tries of the question with a tool
 _CALLS = frozenset(
     f"calls.{name}"
     for name in ("arguments.json", "arguments.cut", "arguments.strict", "in_text", "lost", "again")
 )
 """Checks of calls that a weak model may violate at temperature 1."""
-NARROW = ("narrow 1", "narrow 3")
 NUCLEUS = 0.01  # a top_p with which only the most probable token can be drawn
 _at_one = partial(
     ProbeRequest,
@@ -56,46 +47,9 @@ _at_zero = partial(_at_one, temperature=0.0)
 _REFUSAL = GARBLED | {"request.refused"}
 _with_seed = partial(_at_one, options={"seed": 20_825}, provokes=_REFUSAL)
 _with_zero = partial(_with_seed, options={"seed": 0})
-_REQUESTS = (
-    *map(_at_one, HOT, _QUESTIONS),
-    *(
-        _at_one(name, question, tries=1, max_tokens=_OPEN_TOKENS + number)
-        for names, question in zip(FRESH, _QUESTIONS, strict=True)
-        for number, name in enumerate(names, start=1)
-    ),
-    _at_one(
-        WITH_TOOL,
-        _QUESTIONS[-1],
-        (WEATHER,),
-        tries=SAMPLES,
-        sequential=False,
-        provokes=GARBLED | _CALLS,
-    ),
-    *map(partial(_at_zero, tries=COLD_TRIES), COLD, _QUESTIONS),
-    *map(partial(_with_seed, tries=COLD_TRIES), SEEDED, _QUESTIONS),
-    *map(_with_zero, ZERO, _QUESTIONS),
-    *(
-        _at_one(name, question, tries=tries, options={"top_p": NUCLEUS}, provokes=_REFUSAL)
-        for name, question, tries in zip(NARROW, _QUESTIONS[::2], (COLD_TRIES, TRIES), strict=True)
-    ),
-    _at_one(
-        "choices",
-        _QUESTIONS[0],
-        tries=1,
-        sequential=False,
-        options={"n": CHOICES},
-        provokes=_REFUSAL,
-    ),
-    ProbeRequest(
-        "choices streamed",
-        _QUESTIONS[1],
-        temperature=1.0,
-        tries=STREAMS,
-        options={"n": CHOICES},
-        provokes=_REFUSAL,
-    ),
-)
-EFFORT_REQUESTS = tuple(
+GROUP = ProbeGroup("sampling", CHAT, component="prompt")
+GROUP.send_all((*PLAIN.requests, *WITH_A_TOOL.requests, *WITH_A_SCHEMA.requests))
+EFFORT_REQUESTS = GROUP.send_all(
     ProbeRequest(
         f"other effort {effort}",
         (Message("user", "Hi there!"),),
@@ -104,9 +58,59 @@ EFFORT_REQUESTS = tuple(
     )
     for effort in OTHER_EFFORTS
 )
-GROUP = ProbeGroup(
-    "sampling",
-    CHAT,
-    generated=lambda api: (*effort_requests(api), *EFFORT_REQUESTS, *_REQUESTS),
-    component="prompt",
+
+
+def _of_each(
+    request: Callable[..., ProbeRequest], name: str, questions: Sequence[int] = (1, 2, 3)
+) -> tuple[ProbeRequest, ...]:
+    """Send the request with each of these questions."""
+    return tuple(GROUP.send(request(f"{name} {at}", _QUESTIONS[at - 1])) for at in questions)
+
+
+HOT = _of_each(_at_one, "hot")
+FRESH = tuple(
+    GROUP.send_all(
+        _at_one(f"fresh {at} {number}", question, tries=1, max_tokens=_OPEN_TOKENS + number)
+        for number in range(1, TRIES + 1)
+    )
+    for at, question in enumerate(_QUESTIONS, start=1)
+)
+"""Requests that a cache of whole requests cannot know: each has its own token limit."""
+WITH_TOOL = GROUP.send(
+    _at_one(
+        "hot with a tool",
+        _QUESTIONS[-1],
+        (WEATHER,),
+        tries=SAMPLES,
+        sequential=False,
+        provokes=GARBLED | _CALLS,
+    )
+)
+COLD = _of_each(partial(_at_zero, tries=COLD_TRIES), "cold")
+SEEDED = _of_each(partial(_with_seed, tries=COLD_TRIES), "seeded")
+ZERO = _of_each(_with_zero, "zero as seed")
+_narrow = partial(_at_one, options={"top_p": NUCLEUS}, provokes=_REFUSAL)
+NARROW = (
+    *_of_each(partial(_narrow, tries=COLD_TRIES), "narrow", [1]),
+    *_of_each(_narrow, "narrow", [3]),
+)
+CHOICES_SENT = GROUP.send(
+    _at_one(
+        "choices",
+        _QUESTIONS[0],
+        tries=1,
+        sequential=False,
+        options={"n": CHOICES},
+        provokes=_REFUSAL,
+    )
+)
+CHOICES_STREAMED = GROUP.send(
+    ProbeRequest(
+        "choices streamed",
+        _QUESTIONS[1],
+        temperature=1.0,
+        tries=STREAMS,
+        options={"n": CHOICES},
+        provokes=_REFUSAL,
+    )
 )

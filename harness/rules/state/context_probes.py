@@ -50,7 +50,7 @@ _NAMED = GROUP.send(
 )
 
 
-@GROUP.given(
+@GROUP.probe(
     "state.conversation",
     _NAMED,
     fix="Keep the items of the conversation, or refuse `conversation` with an error naming it.",
@@ -88,7 +88,7 @@ _COMPACTED = GROUP.send(
 )
 
 
-@GROUP.given(
+@GROUP.probe(
     "state.compaction",
     _COMPACTED,
     severity="warning",
@@ -126,7 +126,7 @@ _COMPACTED_BEFORE = GROUP.send(
 )
 
 
-@GROUP.given(
+@GROUP.probe(
     "state.compaction.item",
     _COMPACTED_BEFORE,
     fix="Refuse a compaction item that this server has not made with status 400.",

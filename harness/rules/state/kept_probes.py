@@ -23,7 +23,7 @@ _hello = partial(
 _KEPT = GROUP.send(_hello("kept", options={"store": True}, max_turns=2))
 
 
-@GROUP.given(
+@GROUP.probe(
     "state.retrieved",
     _KEPT,
     severity="warning",
@@ -68,7 +68,7 @@ _BACKGROUND = GROUP.send(_in_background("background", max_turns=_POLLS))
 _CANCELLED = GROUP.send(_in_background("cancelled", follow="cancel", max_turns=2))
 
 
-@GROUP.given(
+@GROUP.probe(
     "state.background",
     (_BACKGROUND, _CANCELLED),
     severity="warning",

@@ -77,7 +77,7 @@ _CALLED = GROUP.send(
 )
 _INSTRUCTED = GROUP.send(_greeted("instructed", instructions=_OLD, later_instructions=_NEW))
 _OFFERED = GROUP.send(_greeted("offered", tools=(WEATHER,), later_tools=(MARKDOWN,)))
-_probe = partial(GROUP.given, modes=MODES, needs="previous_response_id")
+_probe = partial(GROUP.probe, modes=MODES, needs="previous_response_id")
 
 
 def _instructing(*texts: str | None) -> Iterator[Message]:
@@ -118,7 +118,7 @@ _NEVER_STORED = GROUP.send(
 )
 
 
-@GROUP.given(
+@GROUP.probe(
     "state.previous_response.unknown",
     _NEVER_STORED,
     fix="Answer an unknown id with status 404.",
@@ -146,7 +146,7 @@ _UNKEPT = GROUP.send(
 )
 
 
-@GROUP.given(
+@GROUP.probe(
     "state.unstored",
     _UNKEPT,
     modes=MODES,

@@ -108,7 +108,7 @@ def _open(greeting: Sent, sent: Sent) -> Sequence[ParsedRollout]:
     return sent.rollouts
 
 
-@GROUP.given(
+@GROUP.probe(
     "state.websocket.events",
     _OPEN,
     _PLAIN,
@@ -145,7 +145,7 @@ def _shape(reply: Reply) -> tuple[object, ...]:
     return *(item.get("type") for item in objects(reply.raw.get("output"))), reply.finish
 
 
-@GROUP.given(
+@GROUP.probe(
     "state.websocket.continued",
     _OPEN,
     (_TOLD, _CALLED),
@@ -178,7 +178,7 @@ def _lost(first: Reply, last: ParsedExchange) -> Problem | None:
     return Problem(last, message, "more prompt tokens", got, "$.usage.input_tokens")
 
 
-@GROUP.given(
+@GROUP.probe(
     "state.websocket.prepared",
     _OPEN,
     _TOLD,
@@ -217,7 +217,7 @@ _WRONG = GROUP.send(
 )
 
 
-@GROUP.given(
+@GROUP.probe(
     "state.websocket.errors",
     _OPEN,
     _WRONG,
@@ -263,7 +263,7 @@ _TWO = GROUP.send(
 )
 
 
-@GROUP.given(
+@GROUP.probe(
     "state.websocket.order",
     _OPEN,
     _TWO,

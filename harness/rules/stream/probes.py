@@ -93,7 +93,7 @@ def _at_fault(
 
 
 for _name, (_label, _present) in _FEATURES.items():
-    GROUP.given(
+    GROUP.probe(
         f"parity.{_name}",
         _REQUESTS,
         source=GUIDE,
@@ -146,7 +146,7 @@ def _are_miscounted(judged: Sequence[tuple[Problem | None, bool]]) -> bool:
     return sum(same) >= _FEWEST_SAME and 2 * sum(same) > len(same)
 
 
-@GROUP.given(
+@GROUP.probe(
     "parity.usage.prompt",
     _REQUESTS,
     component="prompt",
@@ -164,7 +164,7 @@ def _prompt_tokens(asked_alike: Sent) -> Trials:
     yield from (None if _are_miscounted(judged) else problem for problem, _ in judged)
 
 
-@GROUP.given(
+@GROUP.probe(
     "parity.usage.prompt.count",
     _REQUESTS,
     fix="Report the engine's own count of prompt tokens in streams, too.",
@@ -183,7 +183,7 @@ def _counted_otherwise(asked_alike: Sent) -> Trials:
     yield from (problem if _are_miscounted(judged) else None for problem, _ in judged)
 
 
-GROUP.given(
+GROUP.probe(
     "parity.usage.output",
     _REQUESTS,
     severity="warning",

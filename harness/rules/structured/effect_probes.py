@@ -48,7 +48,7 @@ def fit_elsewhere(exchange: ParsedExchange, reply: Reply) -> str | None:
     )
 
 
-@GROUP.given(
+@GROUP.probe(
     "structured.asked",
     FREE,
     WITHOUT,
@@ -72,7 +72,7 @@ def _applied(free: Sent, without: Sent, as_object: Sent, without_object: Sent) -
         yield _ignored(as_object, without_object, _OBJECT)
 
 
-@GROUP.given("structured.object", (OBJECT, OBJECT_TOLD), WITHOUT_OBJECT, severity="warning")
+@GROUP.probe("structured.object", (OBJECT, OBJECT_TOLD), WITHOUT_OBJECT, severity="warning")
 def _object_with_members(as_object: Sent, _without: Sent) -> Trials:
     """An answer in JSON mode is not an empty object.
 
@@ -123,7 +123,7 @@ for _id, _usual, _here, _where, _modes, _apis in (
     ("object.tools", OBJECT, OBJECT_WITH_TOOL, "beside tools", NON_STREAMING, BOTH_APIS),
     ("choices", FREE, CHOICES, "in one of several choices", NON_STREAMING, ("chat",)),
 ):
-    GROUP.given(
+    GROUP.probe(
         f"structured.{_id}",
         _usual,
         _here,
@@ -136,7 +136,7 @@ for _id, _usual, _here, _where, _modes, _apis in (
     )(partial(_also, _where))
 
 
-@GROUP.given(
+@GROUP.probe(
     "structured.asked.streaming",
     FREE_STREAMED,
     WITHOUT,
@@ -151,7 +151,7 @@ def _applied_to_streams(streamed: Sent, without: Sent) -> Trials:
     yield _ignored(streamed, without, FEATURE)
 
 
-@GROUP.given("structured.asked.tools", FREE_WITH_TOOL, TOOL_WITHOUT_SCHEMA)
+@GROUP.probe("structured.asked.tools", FREE_WITH_TOOL, TOOL_WITHOUT_SCHEMA)
 def _applied_with_tools(both: Sent, without: Sent) -> Trials:
     """In requests with tools, a JSON schema is also shown to the model or enforced.
 
@@ -161,7 +161,7 @@ def _applied_with_tools(both: Sent, without: Sent) -> Trials:
     yield _ignored(both, without, _WITH_TOOLS)
 
 
-@GROUP.given(
+@GROUP.probe(
     "structured.tools",
     FREE_WITH_TOOL,
     FREE,

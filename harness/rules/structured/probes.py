@@ -46,7 +46,7 @@ _CUT, _LUCK = 0.1, 0.001
 """The share of replies that a model does not end itself, and the largest p-value of more."""
 
 
-@GROUP.given("structured.followed", NAMED, modes=MODES, habit=_NOT_FOLLOWED, behaviour=True)
+@GROUP.probe("structured.followed", NAMED, modes=MODES, habit=_NOT_FOLLOWED, behaviour=True)
 def _followed(named: Sent) -> Trials:
     """An answer with a JSON schema is only JSON that conforms to it, whole and in streams.
 
@@ -63,7 +63,7 @@ def _followed(named: Sent) -> Trials:
     yield from (_unfit(*answer) for answer in answered)
 
 
-@GROUP.given(
+@GROUP.probe(
     "structured.place",
     (NAMED, FREE),
     component="output",
@@ -102,7 +102,7 @@ def _elsewhere(exchange: ParsedExchange, reply: Reply) -> str | None:
     return fit_elsewhere(exchange, reply) or next(unread, None)
 
 
-@GROUP.given(
+@GROUP.probe(
     "structured.compiled",
     FREE,
     (PATTERN, ANY_OF, UNIQUE_ITEMS, REFERENCES),
@@ -142,7 +142,7 @@ def _compiled(free: Sent, contradicted: Sent) -> Trials:
             yield None
 
 
-@GROUP.given(
+@GROUP.probe(
     "structured.references",
     REFERENCES,
     UNIQUE_ITEMS,
@@ -184,7 +184,7 @@ def _is_answered(reply: Reply) -> bool:
     return bool(reply.text.strip() or reply.calls or reply.finish != "stop")
 
 
-@GROUP.given(
+@GROUP.probe(
     "structured.ends",
     (NAMED, NAMED_LATER, UNION, FREE, FREE_WITH_TOOL, OBJECT),
     (WITHOUT, TOOL_WITHOUT_SCHEMA, WITHOUT_OBJECT),
@@ -219,7 +219,7 @@ def _repeats_itself(exchange: ParsedExchange) -> bool:
     return bool((repeated_piece(text) or "").strip())
 
 
-@GROUP.given(
+@GROUP.probe(
     "structured.reasoning",
     (NAMED, FREE),
     WITHOUT,
@@ -243,7 +243,7 @@ def _reasoning(asked: Sent, without: Sent) -> Trials:
         yield None if _is_prose(reply.reasoning) else lost
 
 
-@GROUP.given(
+@GROUP.probe(
     "structured.later",
     NAMED,
     NAMED_LATER,
@@ -309,7 +309,7 @@ def _characters(abroad: Sent, _without: Sent) -> Trials:
     return account_judge(lambda entry: entry.what in BEYOND_ASCII)(abroad)
 
 
-GROUP.given(
+GROUP.probe(
     "structured.characters",
     ABROAD,
     ABROAD_WITHOUT,

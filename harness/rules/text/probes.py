@@ -56,7 +56,7 @@ def _is_changed(entry: Entry) -> bool:
     return entry.kind in _FAULTS and entry.place == "answer"
 
 
-GROUP.given(
+GROUP.probe(
     "echo.returned",
     _REPEATED,
     unjudged="not_echoed",

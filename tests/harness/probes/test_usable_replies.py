@@ -14,7 +14,7 @@ from harness.records.reasons import Reason
 from harness.records.rollouts import Exchange, Response, TransportFailure
 from harness.rules.catalogue import GROUPS
 from harness.rules.missing import NotVerifiableError
-from harness.rules.probe import ProbeGroup, ProbeRequest, ProbeResponses
+from harness.rules.probe import ProbeGroup, ProbeRequest, ProbeResponses, Sent
 from harness.run.attempts import Attempt
 
 _EACH_GROUP = pytest.mark.parametrize("group", GROUPS, ids=lambda group: group.name)
@@ -134,8 +134,9 @@ def test_truncated_replies_are_not_failures(group: ProbeGroup) -> None:
     assert set(statuses.values()) == {"not_verifiable"}, statuses
 
 
-def _responses(request: ProbeRequest, rollouts: Sequence[ParsedRollout]) -> ProbeResponses:
-    return ProbeResponses.of([request], {request.id: rollouts}, "chat", None)
+def _sent(request: ProbeRequest, rollouts: Sequence[ParsedRollout]) -> Sent:
+    responses = ProbeResponses.of([request], {request.id: rollouts}, "chat", None)
+    return Sent(responses, (request.id,))
 
 
 def _recorded(*answers: Reply | Response | Exchange) -> ParsedRollout:
@@ -143,24 +144,24 @@ def _recorded(*answers: Reply | Response | Exchange) -> ParsedRollout:
 
 
 def test_the_reason_is_stated() -> None:
-    responses = _responses(ProbeRequest("hello", ()), [_recorded(_cut("chat"))])
+    sent = _sent(ProbeRequest("hello", ()), [_recorded(_cut("chat"))])
     with pytest.raises(NotVerifiableError, match="'hello' got a reply that ended at its token"):
-        responses.all("hello")
+        _ = sent.rollouts
 
 
 def test_other_repetitions_are_judged() -> None:
     complete = _recorded(Reply(text="Hello."))
-    responses = _responses(ProbeRequest("hello", ()), [_recorded(_cut("chat")), complete])
-    assert [reply.text for _, reply in responses.replies("hello")] == ["Hello."]
+    sent = _sent(ProbeRequest("hello", ()), [_recorded(_cut("chat")), complete])
+    assert [reply.text for _, reply in sent.replies] == ["Hello."]
 
 
 def test_a_reply_that_was_requested_again_is_left_out() -> None:
-    ((judged_exchange, reply),) = _responses(
+    ((judged_exchange, reply),) = _sent(
         ProbeRequest("hello", ()), [_recorded(_cut("chat"), Reply(text="The whole reply."))]
-    ).replies("hello")
+    ).replies
     assert (judged_exchange.index, reply.text) == (1, "The whole reply.")
 
 
 def test_truncated_replies_are_judged_where_the_probe_expects_them() -> None:
-    responses = _responses(ProbeRequest("hello", (), whole=False), [_recorded(_cut("chat"))])
-    assert next(responses.last("hello")).truncated
+    sent = _sent(ProbeRequest("hello", (), whole=False), [_recorded(_cut("chat"))])
+    assert next(sent.last)[1].truncated
