@@ -144,7 +144,7 @@ def test_each_event_of_aiperf_has_its_time_and_first_tokens_are_measured(tmp_pat
     (folder,) = (tmp_path / "runs").iterdir()
     latency = json.loads((folder / "analysis.json").read_text())["recorded"]
     assert latency["first_token"]["p50"] == pytest.approx(0.35)
-    assert "first token (CoT or answer) 0.35 s" in " ".join(capsys.readouterr().out.split())
+    assert "first token (CoT or answer) 0.35 / 0.35 s" in " ".join(capsys.readouterr().out.split())
 
 
 def test_streams_that_arrive_at_once_are_seen_in_files_with_times_only(tmp_path, capsys):
