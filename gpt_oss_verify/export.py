@@ -73,7 +73,12 @@ def export(
 def _baseline(run: Path) -> measured.MeasuredBaseline:
     """Return the scores of a run or of a log. Raises ConfigurationError or RunLogError."""
     if is_log(run):
-        log = measured.log_baseline(read_logs(run))
+        logs = read_logs(run)
+        if silent := next((each.unanswered for each in logs if each.unanswered), None):
+            raise ConfigurationError(
+                f"{run} is no baseline: {silent}. Find out why, and run the eval again."
+            )
+        log = measured.log_baseline(logs)
         made = datetime.fromisoformat(log.created_at)
         return measured.create_baseline(log.results, log.provider, log.tool_version, made)
     info, results = run_scores(run)

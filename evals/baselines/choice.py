@@ -99,7 +99,7 @@ def _of_log(logs: Sequence[EvalLog]) -> Column:
     notes += [] if complete else ["The eval of this log is not finished, or was invalidated."]
     notes += [note for log in logs for note in log.notes]
     notes += [f"{lost} of {len(tries)} tries have no score."] if lost else []
-    notes += filter(None, (log.failed for log in logs))
+    notes += filter(None, (each for log in logs for each in (log.failed, log.one_letter)))
     notes += [
         copies_sentence(log.copies, log.copies + len(log.tries), log.sampling.temperature)
         for log in logs
@@ -108,9 +108,11 @@ def _of_log(logs: Sequence[EvalLog]) -> Column:
     entry = column.entry.model_copy(
         update={"kind": "log", "complete": complete, "notes": tuple(notes)}
     )
+    own = {log.named(part): log.settings for log in logs for part in log.parts}
     return replace(
         column,
         entry=entry,
+        settings={task: {**known, **own.get(task, {})} for task, known in column.settings.items()},
         tries=pd.DataFrame(rows, columns=list(TRIES)),
         times=pd.DataFrame(times, columns=[*KEY, *MEASURED_TIMES]),
         logs=tuple(logs),

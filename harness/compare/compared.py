@@ -169,9 +169,13 @@ def _pair(column: Column, base: Column, key: Key, match: Match) -> Pair | str:
         return pair if isinstance(pair, str) else Pair(pair.reference, pair.run, pair.cases)
     if key not in column.keys or key not in base.keys:
         return "only one of the two has it."
-    shared = _shared(_of(match, key))
+    both = _of(match, key)
+    shared = _shared(both)
     if shared.empty:
         return "no sample was answered in both."
+    fewest = min(int(both[side].notna().sum()) for side in ("here", "there"))
+    if 2 * int(both["same"].sum()) < fewest:
+        return f"only {int(both['same'].sum())} of {fewest} samples have the same content in both."
     return Pair(*paired_means(list(shared["here"]), list(shared["there"])), cases=len(shared))
 
 

@@ -7,7 +7,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -33,6 +33,7 @@ _MARKERS = re.compile(r"<\||assistant(?:final|analysis|commentary)|\Aanalysis(?=
 """Markers of harmony, and what remains of them without tags."""
 _LINE = re.compile(r"^(?:\(?([A-J])[).:]\s+)?(.*?)\s*$", re.MULTILINE)
 """A line of a question, and its letter if a choice begins with it."""
+_FEWEST_QUESTIONS = 12  # drawn orders give all one letter of four in one of four million logs
 _TIME = re.compile(r"(\d{8})[_-]?(\d{6})")
 
 
@@ -63,8 +64,8 @@ class EvalLog:
 
     `scorer` says in words which values the scores are, and `notes` in sentences what else a reader
     of the scores must know. `copies` counts tries that were left out;
-    `seeds` has the seeds of all requests, if they are known, `until` the stop strings, and `cache`
-    the name of the harness's own cache of replies.
+    `seeds` has the seeds of all requests, if they are known, `until` the stop strings, `cache`
+    the name of the harness's own cache of replies, and `settings` what else can move the scores.
     """
 
     path: Path
@@ -86,6 +87,7 @@ class EvalLog:
     until: tuple[str, ...] = ()
     cache: str | None = None
     notes: tuple[str, ...] = ()
+    settings: Mapping[str, str | None] = field(default_factory=dict)
 
     def without_copies(self) -> EvalLog:
         """Return the log without tries that are copies of others, and with their number."""
@@ -138,13 +140,37 @@ class EvalLog:
         lost = [tried for tried in self.tries if tried.stop == "provider_error"]
         if not lost:
             return None
+        if len(lost) == len(self.tries):
+            return f"{self.unanswered}: there is nothing to score."
         with_them, without = (
-            percentage(fmean(value for tried in tries for value in tried.values.values()))
+            percentage(fmean(value for tried in tries for value in tried.values.values() or [0.0]))
             for tries in (self.tries, [tried for tried in self.tries if tried not in lost])
         )
         return (
             f"{len(lost)} of {len(self.tries)} requests of {self.task} got no reply and count as "
             f"failed: {with_them} of the tries are right, {without} of those with a reply."
+        )
+
+    @property
+    def unanswered(self) -> str | None:
+        """Say that no request got a reply; None if one did."""
+        lost = sum(tried.stop == "provider_error" for tried in self.tries)
+        every = len(self.tries)
+        return f"{lost} of {every} requests of {self.task} got no reply" if lost == every else None
+
+    @property
+    def one_letter(self) -> str | None:
+        """Say that the right choice of every question has the same letter."""
+        targets = {tried.sample: tried.target for tried in self.tries}
+        letters = set(targets.values())
+        if len(targets) < _FEWEST_QUESTIONS or len(letters) > 1 or not min(letters).isalpha():
+            return None
+        letter = min(letters)
+        if len(letter) > 1:
+            return None
+        return (
+            f"The right choice of all {len(targets)} questions of {self.task} is {letter}: their "
+            f"order was not drawn, so replies that favour {letter} score too well."
         )
 
     @property
@@ -189,15 +215,20 @@ def hashed(*texts: str) -> str:
 
 
 def question_hash(question: str, target: str) -> str:
-    """Return a hash of a question and its right answer.
+    """Return a hash of a question and its right answer, in any order of its choices."""
+    return choices_hash(question, target) or hashed(question, target)
 
-    If the answer is the letter of a choice, it does not depend on the order of the choices: their
-    lines are sorted without letters, and the first line of the right choice replaces its letter.
+
+def choices_hash(question: str, target: str) -> str | None:
+    """Return a hash of a question with choices in its text; None if it has none.
+
+    It does not depend on the order of the choices: their lines are sorted without letters, and the
+    first line of the right choice replaces its letter.
     """
     lines = [(match[1], match[2]) for match in _LINE.finditer(question)]
     right = [text for letter, text in lines if letter == target.strip(" ()")]
     if not right or not {"A", "B"} <= {letter for letter, _ in lines}:
-        return hashed(question, target)
+        return None
     return hashed(*sorted(text for _, text in lines), right[-1])
 
 

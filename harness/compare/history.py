@@ -172,6 +172,8 @@ def _of_log(logs: Sequence[EvalLog]) -> HistoryPoint:
     made = {group: [tries for tries in cases if tries] for group, cases in parts.items()}
     tries, first = [tried for log in logs for tried in log.tries], logs[0]
     seconds = [tried.seconds for tried in tries if tried.seconds is not None]
+    silent = [log.unanswered for log in logs if log.unanswered]
+    unanswered = "; ".join(silent) if len(silent) == len(logs) else None
     return HistoryPoint(
         run=first.path.name,
         place=str(first.path),
@@ -182,7 +184,12 @@ def _of_log(logs: Sequence[EvalLog]) -> HistoryPoint:
         tool_version=first.version,
         tokens=sum(tried.tokens for tried in tries),
         latency=statistics.median(seconds) if seconds else None,
-        scores={name: mean_score(cases).estimate for name, cases in made.items() if cases},
+        scores={
+            name: mean_score(cases).estimate
+            for name, cases in made.items()
+            if cases and unanswered is None
+        },
+        unanswered=unanswered,
     )
 
 

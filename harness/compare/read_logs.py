@@ -27,6 +27,21 @@ class _Refused(NamedTuple):
 
 _REFUSED = (
     _Refused(
+        "twinkle-eval",
+        "results_*.json",
+        (b'"dataset_results"', b'"duration_seconds"'),
+        "scores the CoT of a reply without an answer, and stores neither why a reply ended nor how "
+        "many tokens it had (2.10.0). Ask the questions with Inspect or lm_eval, and compare their "
+        "logs.",
+    ),
+    _Refused(
+        "NeMo-Skills",
+        "output*.jsonl",
+        (b'"generation"', b'"predicted_answer"'),
+        "stores no settings of requests beside its tries. Ask the questions with sgl-eval, Inspect "
+        "or lm_eval, and compare their logs.",
+    ),
+    _Refused(
         "gpt_oss.evals",
         "*_allresults.json",
         (),
@@ -120,7 +135,8 @@ def _reader(path: Path) -> Callable[[Path], tuple[EvalLog, ...]] | None:
 def _refused(path: Path) -> ConfigurationError | None:
     """Return why results of a harness cannot be compared; None for everything else."""
     for refused in _REFUSED:
-        file = path / refused.name if path.is_dir() and "*" not in refused.name else path
+        inside = path.glob(refused.name) if path.is_dir() else iter([path])
+        file = next(inside, path)
         if file.is_file() and file.match(refused.name):
             with file.open("rb") as opened:
                 head = opened.read(_HEAD)
