@@ -4,17 +4,19 @@ A check selects the parts of a rollout that it judges (see `harness.rules.eviden
 judges each part on its own. It does not apply to rollouts without such parts.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, TypeVar, Unpack
 
 from harness.api.parsed_rollout import ParsedRollout
-from harness.records.conditions import BOTH_APIS, MODES
+from harness.records.conditions import BOTH_APIS, MODES, Mode
 from harness.records.replies import Row
 from harness.records.scores import Evidence, Finding, Score
 from harness.rules.account import Account
 from harness.rules.account.entry import UNKNOWN, Entry
-from harness.rules.rule import Declared, Problem, Rule, excerpt, members
+from harness.rules.rule import Declared, Problem, Rule, Shared, excerpt, members
 
 S = TypeVar("S")
 
@@ -31,7 +33,7 @@ class Check(Rule):
 Difference = tuple[str, Evidence] | tuple[str, Evidence, bool]
 """The message and the evidence of a problem in a rollout, and whether it is proven (see `Problem`).
 """
-Compare = Callable[[Sequence[Score]], Iterable[Difference]]
+Compare = Callable[[Sequence[Any]], Iterable[Difference]]
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class CrossCheck(Rule):
     """A check that compares rollouts; `applies` selects those that it can compare."""
 
     applies: Callable[[Score], object]
-    compare: Compare
+    compare: Callable[[Sequence[Score]], Iterable[Difference]]
 
     def findings(self, examined: Iterable[Score]) -> dict[str, Finding]:
         """Return the finding for each affected rollout, by record."""
@@ -118,6 +120,7 @@ class Family:
     name: str
     source: str
     component: str  # of its checks, unless a check has its own
+    modes: tuple[Mode, ...] = MODES  # those that its checks judge, unless a check has its own
     checks: list[Check | CrossCheck | AccountRule] = field(default_factory=list)
 
     def check(
@@ -132,40 +135,55 @@ class Family:
         """Register the decorated function, which judges one part, as a check.
 
         Args:
-            rule_id: Stable dotted id. It implies the API (`chat.`, `responses.`) and, for rules
-                about streams, the mode.
+            rule_id: Stable dotted id.
             over: Selects the parts of a rollout.
             where: Whether to judge a part; all by default.
             text: Summary and reason, if the function has no docstring.
             given: What else the rule declares.
         """
-        implied = [api for api in BOTH_APIS if rule_id.startswith(f"{api}.")]
-        streams = rule_id.startswith("stream.") or ".stream." in rule_id
-        default = self._default()
-        default["apis"] = implied or BOTH_APIS
-        default["modes"] = ("streaming",) if streams else MODES
 
         def add(judge: Callable[[S], Iterable[Problem]]) -> Callable[[S], Iterable[Problem]]:
-            declared = members("check", rule_id, text or judge.__doc__, given, default)
+            declared = members("check", rule_id, text or judge.__doc__, given, self.shared)
             self.checks.append(Check(**declared, over=over, where=where, judge=judge))
             return judge
 
         return add
 
     def cross_check(
-        self, rule_id: str, applies: Callable[[Score], object], **given: Unpack[Declared]
-    ) -> Callable[[Compare], CrossCheck]:
+        self,
+        rule_id: str,
+        applies: Callable[[Score], object] | None = None,
+        *,
+        by: Callable[[Score], Hashable] | None = None,
+        by_row: Callable[[Row], Hashable] | None = None,
+        **given: Unpack[Declared],
+    ) -> Callable[[Compare], Compare]:
         """Register the decorated function, which compares rollouts, as a check.
 
-        The function gets the scores that `applies` selects, and yields at most one difference of
-        each of them. Its docstring documents the check.
+        The function gets the scores that `applies` selects; with `by`, those that have this in
+        common; with `by_row`, the rows that have it, each after its score, without those for which
+        it is None. It yields at most one difference of each rollout. Its docstring documents the
+        check.
         """
 
-        def add(compare: Compare) -> CrossCheck:
-            declared = members("check", rule_id, compare.__doc__, given, self._default())
-            check = CrossCheck(**declared, applies=applies, compare=compare)
-            self.checks.append(check)
-            return check
+        def add(compare: Compare) -> Compare:
+            declared = members("check", rule_id, compare.__doc__, given, self.shared)
+
+            def of_scores(examined: Sequence[Score]) -> Iterable[Difference]:
+                groups = _grouped((score, by(score)) for score in examined) if by else [examined]
+                return chain.from_iterable(map(compare, groups))
+
+            def of_rows(examined: Sequence[Score]) -> Iterable[Difference]:
+                rows = ((score, row) for score in examined for row in score.rows)
+                keys = (((score, row), by_row and by_row(row)) for score, row in rows)
+                return chain.from_iterable(map(compare, _grouped(keys)))
+
+            def has_row(score: Score) -> bool:
+                return by_row is not None and any(by_row(row) is not None for row in score.rows)
+
+            judges = of_rows if by_row else of_scores
+            self.checks.append(CrossCheck(**declared, applies=applies or has_row, compare=judges))
+            return compare
 
         return add
 
@@ -181,17 +199,28 @@ class Family:
         It applies to the replies that it `judges`: by default all of which the account knows
         something.
         """
-        declared = members("check", rule_id, text, given, self._default())
+        declared = members("check", rule_id, text, given, self.shared)
         self.checks.append(AccountRule(**declared, judges=judges))
 
-    def _default(self) -> Declared:
-        return {
-            "family": self.name,
-            "source": self.source,
-            "component": self.component,
-            "apis": BOTH_APIS,
-            "modes": MODES,
-        }
+    @property
+    def shared(self) -> Shared:
+        """What its checks have in common."""
+        return Shared(
+            family=self.name,
+            source=self.source,
+            component=self.component,
+            apis=BOTH_APIS,
+            modes=self.modes,
+        )
+
+
+def _grouped(keyed: Iterable[tuple[S, Hashable]]) -> Iterable[list[S]]:
+    """Return what has the same key, without what has none."""
+    groups: dict[Hashable, list[S]] = defaultdict(list)
+    for part, key in keyed:
+        if key is not None:
+            groups[key].append(part)
+    return groups.values()
 
 
 def evidence(record: str, path: str, expected: str, got: str, exchange: int = 0) -> Evidence:

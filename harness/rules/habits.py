@@ -1,7 +1,7 @@
 """How often a correct server's replies show what a rule reports, and where each figure is from.
 
-A rule that tolerates a share names a habit. Without a source, no figure is known: then the rule
-only warns, up to a share with which nobody could use the model (`UNUSABLE`).
+A rule that tolerates a share names a habit. If no figure is known, the habit is `unmeasured`: then
+the rule only warns, up to a share with which nobody could use the model (`UNUSABLE`).
 """
 
 from typing import NamedTuple
@@ -19,10 +19,16 @@ class Habit(NamedTuple):
     """The largest share of replies, or of trials of a probe, and the source of this figure."""
 
     share: float
-    source: str = ""
+    source: str
+    error_above: float | None = None  # of a rule that is an error, as `Rule.error_above`
 
     def __str__(self) -> str:
-        return f"{self.share * 100:g}%; {self.source or 'no figure known'}"
+        return f"{self.share * 100:g}%; {self.source}"
+
+
+def unmeasured(share: float) -> Habit:
+    """Return a habit that somebody has seen, and nobody has counted."""
+    return Habit(share, "no figure known", UNUSABLE)
 
 
 MALFORMED_HEADERS = Habit(

@@ -38,7 +38,7 @@ from harness.rules.refusals import (
     refused,
     require_intact,
 )
-from harness.rules.rule import Declared, OnceWith, Problem, Relation, Rule, excerpt, members
+from harness.rules.rule import Declared, OnceWith, Problem, Relation, Rule, Shared, excerpt, members
 
 GARBLED = frozenset({"text.garbled", "text.garbled.beyond_ascii"})
 """Checks to skip for text that is truncated within a character or sampled at high temperature."""
@@ -551,21 +551,21 @@ class ProbeGroup:
         proves, `unjudged` is the code of the reason if there are no trials, and `in_other_mode` the
         probe that tests the same in the other mode. `given` is what else the rule declares.
         """
-        default: Declared = {
-            "family": self.family,
-            "source": self.source,
-            "suite": self.suite,
-            "apis": self.apis,
-            "modes": self.modes,
-            "needs": self.needs,
-            "component": self.component,
-            "relations": (EQUAL_REFUSALS, *self.relations),
-        }
+        shared = Shared(
+            family=self.family,
+            source=self.source,
+            component=self.component,
+            apis=self.apis,
+            modes=self.modes,
+            suite=self.suite,
+            needs=self.needs,
+            relations=(EQUAL_REFUSALS, *self.relations),
+        )
 
         def add(judge: Judge) -> Judge:
             self.probes.append(
                 Probe(
-                    **members("probe", rule_id, text or judge.__doc__, given, default),
+                    **members("probe", rule_id, text or judge.__doc__, given, shared),
                     group=self,
                     requests=tuple(map(_listed, requests)),
                     judge=judge,

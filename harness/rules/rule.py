@@ -6,7 +6,7 @@ documents its rule: the first sentence is the summary, the rest explains why the
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, TypedDict, TypeVar
+from typing import ClassVar, Literal, TypedDict, TypeVar
 
 from harness.api.parsed_request import differing_members
 from harness.api.parsed_rollout import ParsedExchange
@@ -18,7 +18,7 @@ from harness.records.runs import Capability
 from harness.records.scores import Description, Evidence, Finding, Score, Severity
 from harness.records.settings import SuiteName
 from harness.rules.components import COMPONENTS, Component
-from harness.rules.habits import UNUSABLE, Habit
+from harness.rules.habits import Habit
 
 GUIDE = "https://cookbook.openai.com/articles/gpt-oss/verifying-implementations"
 RAW_COT = "https://cookbook.openai.com/articles/gpt-oss/handle-raw-cot"
@@ -190,9 +190,9 @@ class Rule:
 
 
 class Declared(TypedDict, total=False):
-    """What is declared where a rule is registered, for one rule or as the default of several.
+    """What is declared where a rule is registered.
 
-    None means the default. `Rule` describes the members that are not described here.
+    None means what it shares with others. `Rule` describes the members that are not described here.
     """
 
     family: str | None
@@ -213,36 +213,80 @@ class Declared(TypedDict, total=False):
     error_above: float | None
     needs: Capability | None
     suite: SuiteName | None
-    relations: Iterable[Relation]  # in addition to those of the default
+    relations: Iterable[Relation]  # in addition to those that are shared
+    reads: tuple[Lost, ...]
+    recordings: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shared:
+    """What the rules of a family or of a probe group have in common, unless one has its own."""
+
+    family: str
+    source: str
+    component: str
+    apis: tuple[Api, ...]
+    modes: tuple[Mode, ...]
+    suite: SuiteName = "tools"
+    needs: Capability | None = None
+    relations: tuple[Relation, ...] = ()
+
+
+class Members(TypedDict):
+    """The members of a `Rule`, which describes them."""
+
+    about: Description
+    component: str
+    own_fix: str | None
+    witness: bool
+    behaviour: bool
+    counts: bool
+    example: Example | None
+    habit: Habit | None
+    error_above: float | None
+    needs: Capability | None
+    suite: SuiteName
+    relations: tuple[Relation, ...]
     reads: tuple[Lost, ...]
     recordings: bool
 
 
 def members(
-    kind: Literal["check", "probe"],
-    rule_id: str,
-    text: str | None,
-    given: Declared,
-    default: Declared,
-) -> dict[str, Any]:
+    kind: Literal["check", "probe"], rule_id: str, text: str | None, given: Declared, shared: Shared
+) -> Members:
     """Return the members of a `Rule`; `text` is its summary (one sentence) and the reason."""
-    declared: dict[str, Any] = {"severity": "error", **default}
-    declared |= {name: value for name, value in given.items() if value is not None}
     summary, _, why = " ".join((text or "").split()).partition(". ")
-    described = {
-        name: declared.pop(name) for name in ("family", "severity", "source", "apis", "modes")
+    habit, error_above = given.get("habit"), given.get("error_above")
+    severity = given.get("severity") or "error"
+    if habit is not None and error_above is None and severity == "error":
+        error_above = habit.error_above
+    shown, *reports = given.get("example") or [""]
+    return {
+        "about": Description(
+            id=rule_id,
+            kind=kind,
+            family=given.get("family") or shared.family,
+            severity=severity,
+            summary=f"{summary}.",
+            why=why,
+            source=given.get("source") or shared.source,
+            apis=tuple(given.get("apis") or shared.apis),
+            modes=tuple(given.get("modes") or shared.modes),
+        ),
+        "component": given.get("component") or shared.component,
+        "own_fix": given.get("fix"),
+        "witness": given.get("witness", False),
+        "behaviour": given.get("behaviour", False),
+        "counts": given.get("counts", False),
+        "example": Example(description=shown, sources=tuple(reports)) if shown else None,
+        "habit": habit,
+        "error_above": error_above,
+        "needs": given.get("needs") or shared.needs,
+        "suite": given.get("suite") or shared.suite,
+        "relations": (*shared.relations, *given.get("relations", ())),
+        "reads": given.get("reads", ()),
+        "recordings": given.get("recordings", True),
     }
-    described |= {"id": rule_id, "kind": kind, "summary": f"{summary}.", "why": why}
-    declared["about"] = Description.model_validate(described)
-    habit = declared.get("habit")
-    if habit and not habit.source and described["severity"] == "error":
-        declared.setdefault("error_above", UNUSABLE)
-    declared["own_fix"] = declared.pop("fix", None)
-    if "example" in declared:
-        shown, *sources = declared["example"]
-        declared["example"] = Example(description=shown, sources=tuple(sources))
-    declared["relations"] = (*default.get("relations", ()), *given.get("relations", ()))
-    return declared
 
 
 def finding_of(about: Description, record: str, problem: Problem) -> Finding:

@@ -17,7 +17,7 @@ from harness.api.items import Message, Reply
 from harness.api.parsed_rollout import ParsedExchange
 from harness.api.responses import CODE_INTERPRETER, CODE_INTERPRETER_CALL
 from harness.records.conditions import MODES
-from harness.rules.habits import Habit
+from harness.rules.habits import unmeasured
 from harness.rules.missing import required
 from harness.rules.probe import (
     MAY_BE_REFUSED,
@@ -34,7 +34,7 @@ _PYTHON_GUIDE = "https://platform.openai.com/docs/guides/tools-code-interpreter"
 _SEARCH_GUIDE = "https://platform.openai.com/docs/guides/tools-web-search"
 _GPT_OSS = "https://github.com/openai/gpt-oss#tools"
 _REFERENCE = "https://platform.openai.com/docs/api-reference/responses/create"
-_MISCOPIED = Habit(0.3)
+_MISCOPIED = unmeasured(0.3)
 _FEATURE = "built-in tools"
 
 

@@ -22,7 +22,7 @@ from harness.rules.evidence.subjects import (
     exchanges,
     repeats,
 )
-from harness.rules.habits import Habit, recorded
+from harness.rules.habits import recorded, unmeasured
 from harness.rules.rule import CHAT, GUIDE, HARMONY, Problem
 
 family = Family("calls", CHAT, component="calls")
@@ -177,7 +177,7 @@ def _refuses_own(exchange: ParsedExchange) -> Iterator[Problem]:
     ended,
     lambda answer: answer.exchange.request.functions and not answer.reply.calls,
     source=HARMONY,
-    habit=Habit(0.02),
+    habit=unmeasured(0.02),
     counts=True,
     component="output",
     example=(
@@ -237,7 +237,7 @@ def _after_results(parsed: ParsedRollout) -> Iterator[tuple[Answer, Answer]]:
 @family.check(
     "calls.again",
     _after_results,
-    habit=Habit(0.05),
+    habit=unmeasured(0.05),
     component="history",
     behaviour=True,
     fix="Render every tool result, and reuse no cached prompt beyond the tokens that both share.",

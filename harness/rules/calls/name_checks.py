@@ -8,7 +8,7 @@ from harness.api.json_schema import conforms, misfit
 from harness.api.json_text import parsed_object
 from harness.rules.check import Family
 from harness.rules.evidence.subjects import BUILT_IN, Answer, Call, calls
-from harness.rules.habits import Habit
+from harness.rules.habits import unmeasured
 from harness.rules.rule import CHAT, FUNCTION_CALLING, GUIDE, HARMONY, ExcusedIf, Problem
 
 family = Family("calls", CHAT, component="calls")
@@ -28,7 +28,7 @@ _ARGUMENTS = ("arguments", "parameters")  # members of a call in the format of o
     lambda call: not _is_json_answer(call),
     severity="warning",
     source=GUIDE,
-    habit=Habit(0.02),
+    habit=unmeasured(0.02),
     witness=True,
 )
 def _unknown_name(call: Call) -> Iterator[Problem]:
@@ -66,7 +66,7 @@ def _custom(call: Call) -> Iterator[Problem]:
     calls,
     severity="warning",
     source=HARMONY,
-    habit=Habit(0.02),
+    habit=unmeasured(0.02),
     relations=[ExcusedIf("prompt.bare", "built_in_unasked")],
     component="prompt",
     fix="Offer the built-in tools in the system message only if the request offers them.",
@@ -90,7 +90,7 @@ def _built_in(call: Call) -> Iterator[Problem]:
     "calls.name.polluted",
     calls,
     source=HARMONY,
-    habit=Habit(0.01),
+    habit=unmeasured(0.01),
     fix="Take the name from the recipient only, wherever the header has it.",
 )
 def _polluted_name(call: Call) -> Iterator[Problem]:

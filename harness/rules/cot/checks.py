@@ -63,6 +63,7 @@ def _missing(answer: Answer) -> Iterator[Problem]:
     "chat.reasoning.field",
     answers,
     lambda answer: answer.reply.reasoning,
+    apis=("chat",),
     severity="warning",
     component="format",
     reads=("extras",),
@@ -95,6 +96,7 @@ def _chat_field(answer: Answer) -> Iterator[Problem]:
     lambda exchange: any(
         message.get(name) is not None for message in exchange.messages for name in REASONING_FIELDS
     ),
+    apis=("chat",),
     component="format",
 )
 def _chat_type(exchange: ParsedExchange) -> Iterator[Problem]:
@@ -162,6 +164,7 @@ def _truncated(answer: Answer) -> Iterator[Problem]:
 @family.check(
     "responses.reasoning.content",
     reasoning_items,
+    apis=("responses",),
     component="format",
     fix="Return the CoT as a list of reasoning_text parts.",
     reads=("extras",),
@@ -188,6 +191,7 @@ def _responses_content(item: Item) -> Iterator[Problem]:
     "responses.reasoning.summary",
     reasoning_items,
     lambda item: item.item.get("summary"),
+    apis=("responses",),
     severity="warning",
     component="format",
     fix="Leave the summary empty unless there is one.",

@@ -16,7 +16,7 @@ from harness.api.parsed_rollout import ParsedExchange
 from harness.records.conditions import MODES
 from harness.rules.evidence.offers import WEATHER
 from harness.rules.evidence.rendering import Prompt, differences
-from harness.rules.habits import NO_COT, Habit
+from harness.rules.habits import NO_COT, unmeasured
 from harness.rules.missing import NotVerifiableError, required
 from harness.rules.probe import (
     MAY_BE_REFUSED,
@@ -42,7 +42,7 @@ _LISBON_RESULT = ToolResult("call_1", '{"temperature": 21}')
 _OSLO_RESULT = ToolResult("call_2", '{"temperature": 9}')
 _SECOND_REASONING = Reasoning(f"The user wants {WEATHER.name}. With location: Oslo.")
 _ANSWER = Message("assistant", "It is 21 degrees in Lisbon.")
-_FORGOTTEN = Habit(0.2)
+_FORGOTTEN = unmeasured(0.2)
 
 
 def _reasoning(word: str) -> Reasoning:

@@ -196,31 +196,25 @@ def _may_be_missing(request: ParsedRequest) -> Iterator[str]:
 
 @family.cross_check(
     "request.refused.partly",
-    lambda score: any(row.sent for row in score.rows),
+    by_row=lambda row: row.sent or None,
     component="replicas",
     fix="Serve a valid request whatever the model generates, and by every replica.",
 )
-def _partly_refused(examined: Sequence[Score]) -> Iterator[Difference]:
+def _partly_refused(tries: Sequence[tuple[Score, Row]]) -> Iterator[Difference]:
     """Identical requests are all served or all refused.
 
     A missing feature is missing every time. If it refuses some of several equal requests, the text
     that the model generated, or one of several replicas, is the reason. A refusal that violates
     `request.refused` is reported there.
     """
-    tries: dict[str, list[tuple[Score, Row]]] = defaultdict(list)
-    for score in examined:
-        for row in score.rows:
-            if row.sent:
-                tries[row.sent].append((score, row))
-    for group in tries.values():
-        served = sum(not row.refusal for _, row in group)
-        for score, row in group if served else ():
-            known = any(finding.id == "request.refused" for finding in score.findings)
-            if row.refusal and not known:
-                times = f"{served} of {len(group)} times"
-                message = f"The provider refused a request that it served {times}."
-                expected = "a reply, as to the same request before or after"
-                yield message, evidence(score.record, "$", expected, row.refusal, row.exchange)
+    served = sum(not row.refusal for _, row in tries)
+    for score, row in tries if served else ():
+        known = any(finding.id == "request.refused" for finding in score.findings)
+        if row.refusal and not known:
+            times = f"{served} of {len(tries)} times"
+            message = f"The provider refused a request that it served {times}."
+            expected = "a reply, as to the same request before or after"
+            yield message, evidence(score.record, "$", expected, row.refusal, row.exchange)
 
 
 @family.cross_check(

@@ -1,18 +1,16 @@
 """Where replies end: at stop strings, at the limits of the request, and nowhere else."""
 
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from harness.api.fields import json_object
 from harness.api.json_text import ends_early
 from harness.api.ledger import FRAMING, any_ledger, extra_tokens, ledger_of
-from harness.records.conditions import Api
-from harness.records.replies import Cut, Row
+from harness.records.replies import Row
 from harness.records.scores import Score
 from harness.rules.account.counting import SURELY
 from harness.rules.check import Difference, Family, evidence
 from harness.rules.evidence.subjects import Answer, counted, ended
-from harness.rules.habits import Habit, recorded
+from harness.rules.habits import recorded, unmeasured
 from harness.rules.limits.empty_checks import SPELLED_OTHERWISE
 from harness.rules.rule import CHAT, STOP_IN_COT, Problem, VoidIf
 
@@ -60,7 +58,7 @@ def _stop_kept(answer: Answer) -> Iterator[Problem]:
     lambda answer: answer.exchange.request.stops,
     severity="warning",
     source=STOP_IN_COT,
-    habit=Habit(0.02),
+    habit=unmeasured(0.02),
     needs="stop",
     component="ends",
     fix="Look for stop strings in the answer only, not in the CoT or in headers.",
@@ -154,11 +152,11 @@ def _limit(answer: Answer) -> Iterator[Problem]:
 
 @family.cross_check(
     "finish.early",
-    lambda score: any(row.cut for row in score.rows),
+    by_row=lambda row: row.api if row.cut else None,
     component="ends",
     fix="Apply no limit of output tokens that the request does not set.",
 )
-def _early(examined: Sequence[Score]) -> Iterator[Difference]:
+def _early(group: Sequence[tuple[Score, Row]]) -> Iterator[Difference]:
     """A reply is truncated only at the token limit of its request, or where the context is full.
 
     A hidden limit of the server cuts long CoT and answers. A provider with such a limit must reject
@@ -166,24 +164,21 @@ def _early(examined: Sequence[Score]) -> Iterator[Difference]:
     the request needlessly. A full context also ends replies early, but then prompt and reply
     together always have the same number of tokens.
     """
-    groups: dict[Api, list[tuple[Score, Row, Cut]]] = defaultdict(list)
-    for score in examined:
-        groups[score.condition.api] += [(score, row, row.cut) for row in score.rows if row.cut]
-    for group in groups.values():
-        prompts = [cut.input for *_, cut in group]
-        longest = max((cut.input + cut.output for *_, cut in group), default=0)
-        same = len({cut.output for *_, cut in group}) == 1
-        same = same and max(prompts) - min(prompts) >= _OTHER_PROMPTS
-        for score, row, cut in group:
-            if same:
-                where = "all truncated replies have this length, whatever their prompt"
-            elif longest - cut.input - cut.output > _CONTEXT:
-                where = f"its context was not full, because another reply ends at {longest} tokens"
-            else:
-                continue
-            message = f"The reply was truncated below the limit of its request; {where}."
-            expected, got = f"up to {cut.limit} tokens", f"{cut.output}, after {cut.input}"
-            yield message, evidence(score.record, "$.usage", expected, got, row.exchange)
+    cuts = [row.cut for _, row in group if row.cut]
+    prompts = [cut.input for cut in cuts]
+    longest = max(cut.input + cut.output for cut in cuts)
+    same = len({cut.output for cut in cuts}) == 1
+    same = same and max(prompts) - min(prompts) >= _OTHER_PROMPTS
+    for (score, row), cut in zip(group, cuts, strict=True):
+        if same:
+            where = "all truncated replies have this length, whatever their prompt"
+        elif longest - cut.input - cut.output > _CONTEXT:
+            where = f"its context was not full, because another reply ends at {longest} tokens"
+        else:
+            continue
+        message = f"The reply was truncated below the limit of its request; {where}."
+        expected, got = f"up to {cut.limit} tokens", f"{cut.output}, after {cut.input}"
+        yield message, evidence(score.record, "$.usage", expected, got, row.exchange)
 
 
 family.account_rule(

@@ -20,7 +20,7 @@ from harness.records.scores import Severity
 from harness.rules.account.counting import LONGEST_HEADER, SURELY, has_whole_cot
 from harness.rules.check import Family
 from harness.rules.evidence.subjects import Answer, answers, counted, delivered_answers, ended
-from harness.rules.habits import MALFORMED_HEADERS, Habit
+from harness.rules.habits import MALFORMED_HEADERS, unmeasured
 from harness.rules.rule import CHAT, GUIDE, HARMONY, Problem
 
 family = Family("limits", CHAT, component="output")
@@ -39,7 +39,7 @@ _MOST_OF_HEADERS = 128
     ended,
     lambda answer: not (answer.misplaced or answer.exchange.request.stops or _calls_client(answer)),
     source=GUIDE,
-    habit=Habit(0.02),
+    habit=unmeasured(0.02),
 )
 def _empty(answer: Answer) -> Iterator[Problem]:
     """A reply that ended normally contains an answer or a tool call.
@@ -136,7 +136,7 @@ def _lost(answer: Answer) -> Iterator[Problem]:
     lambda answer: answer.reply.finish == "length" and _shows_all(answer),
     severity="warning",
     source=GUIDE,
-    habit=Habit(0.02),
+    habit=unmeasured(0.02),
     fix="Return a message that the token limit cut in the field of its channel, as a complete one.",
     example=(
         "A truncated non-streaming reply contains neither its CoT nor its answer.",

@@ -16,6 +16,7 @@ family = Family("limits", CHAT, component="output")
     "chat.finish.tool_calls",
     every_choice,
     lambda answer: answer.reply.calls and not answer.exchange.request.forces_call,
+    apis=("chat",),
     component="format",
     fix="Set finish_reason to tool_calls if and only if the message has calls.",
 )
@@ -43,6 +44,7 @@ def _names_calls(answer: Answer) -> bool:
     "chat.finish.no_calls",
     every_choice,
     _names_calls,
+    apis=("chat",),
     fix="Return every call of the model: finish_reason says that there was one.",
 )
 def _reason_without_calls(answer: Answer) -> Iterator[Problem]:
@@ -60,6 +62,7 @@ def _reason_without_calls(answer: Answer) -> Iterator[Problem]:
 @family.check(
     "responses.status",
     answers,
+    apis=("responses",),
     source=RESPONSES,
     component="ends",
     fix="Report the reason why a response is incomplete.",
@@ -112,6 +115,7 @@ def _complete_calls(answer: Answer) -> bool:
     "responses.status.cut",
     answers,
     lambda answer: answer.exchange.truncated and answer.output and not _complete_calls(answer),
+    apis=("responses",),
     severity="warning",
     source=RESPONSES,
     component="ends",

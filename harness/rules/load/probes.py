@@ -10,7 +10,7 @@ from harness.records.conditions import MODES, Api
 from harness.records.rollouts import Sender
 from harness.rules.evidence.obedience import disobeyed
 from harness.rules.evidence.offers import offered
-from harness.rules.habits import FAILED_REQUESTS, Habit
+from harness.rules.habits import FAILED_REQUESTS, unmeasured
 from harness.rules.missing import NotVerifiableError, required
 from harness.rules.probe import ProbeGroup, ProbeRequest, Sent, Trials
 from harness.rules.refusals import failure
@@ -29,7 +29,7 @@ WORDS: Mapping[Api, Sequence[str]] = {
 }  # fmt: skip
 """Invented words: the model repeats the first half, and looks up the weather of the second."""
 
-_UNREACHED, _NOT_REPEATED = FAILED_REQUESTS._replace(share=0.02), Habit(0.05)
+_UNREACHED, _NOT_REPEATED = FAILED_REQUESTS._replace(share=0.02), unmeasured(0.05)
 """Shares of requests that the network loses, and of replies in which the model omits the word."""
 
 

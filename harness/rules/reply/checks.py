@@ -23,7 +23,7 @@ from harness.rules.evidence.subjects import (
     items,
     repeats,
 )
-from harness.rules.habits import Habit
+from harness.rules.habits import unmeasured
 from harness.rules.rule import CHAT, HARMONY, RAW_COT, RESPONSES, Problem
 
 family = Family("reply", CHAT, component="format")
@@ -81,6 +81,7 @@ def _repeated_reply_id(parsed: ParsedRollout) -> Iterator[Problem]:
     "responses.item_id.repeated",
     answers,
     lambda answer: len(answer.output) > 1,
+    apis=("responses",),
     source=RESPONSES,
     fix="Give every item of a response an id of its own.",
 )
@@ -95,8 +96,9 @@ def _repeated_item_id(answer: Answer) -> Iterator[Problem]:
 @family.check(
     "responses.item_type.undeclared",
     items,
+    apis=("responses",),
     source=RESPONSES,
-    habit=Habit(0.02),
+    habit=unmeasured(0.02),
     component="output",
     fix=(
         "Return a call of an offered function as a function call, and a message of the channel "
@@ -134,6 +136,7 @@ def _undeclared_item(item: Item) -> Iterator[Problem]:
     "responses.call.item",
     items,
     lambda item: not item.exchange.request.built_in,
+    apis=("responses",),
     source=HARMONY,
     component="output",
     fix="Return a call of an offered function as a function call, whatever its channel.",
@@ -163,6 +166,7 @@ def _leads_somewhere(answer: Answer) -> bool:
     "responses.item.order",
     answers,
     _leads_somewhere,
+    apis=("responses",),
     severity="warning",
     source=RAW_COT,
     fix="Put the reasoning item before the message or call that it leads to.",
@@ -183,9 +187,10 @@ def _item_order(answer: Answer) -> Iterator[Problem]:
     "responses.message.phase",
     ended,
     lambda answer: not answer.exchange.request.built_in and _last_item(answer).get("phase"),
+    apis=("responses",),
     severity="warning",
     source=RESPONSES,
-    habit=Habit(0.02),
+    habit=unmeasured(0.02),
     component="output",
     fix="Label only the messages of the channel commentary as commentary.",
 )
@@ -246,6 +251,7 @@ def _is_rest_of_context(answer: Answer, limit: float) -> bool:
     "responses.settings",
     answers,
     lambda answer: any(_settings(answer)),
+    apis=("responses",),
     severity="warning",
     source=RESPONSES,
     component="options",
@@ -285,6 +291,7 @@ def _reports_unset(answer: Answer) -> bool:
     "responses.defaults",
     answers,
     _reports_unset,
+    apis=("responses",),
     severity="warning",
     source=RESPONSES,
     component="options",
@@ -391,6 +398,7 @@ def _unix_time(date: str) -> float | None:
 @family.check(
     "chat.choices",
     answers,
+    apis=("chat",),
     needs="n",
     fix=(
         "Return one choice for each requested sample, with the CoT, text and calls of that sample"

@@ -1,10 +1,9 @@
 """Names that replies have in common: ids that must differ, and the model that must not."""
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
-from harness.records.conditions import APIS, Condition
 from harness.records.scores import Score
 from harness.rules.check import Difference, Family, evidence
 from harness.rules.rule import CHAT, WarnsInRecordings
@@ -21,6 +20,7 @@ _MOST_APART = 4  # members that the key of a cache lacks; more differ if no such
 @family.cross_check(
     "reply.id.shared",
     lambda score: score.reply_ids,
+    by=lambda score: score.condition.api,
     relations=(WarnsInRecordings("recorded_twice"),),
     fix=(
         "Look for a cache whose key lacks members of the request, and for state that requests "
@@ -35,15 +35,14 @@ def _shared_ids(examined: Sequence[Score]) -> Iterator[Difference]:
     apart. Ids of a few random digits, of a counter or of a clock collide by chance, and are not
     judged.
     """
-    for api in APIS:
-        group = [score for score in examined if score.condition.api == api]
-        if not _from_small_range(group):
-            yield from _collisions(group, "reply")
+    if not _from_small_range(examined):
+        yield from _collisions(examined, "reply")
 
 
 @family.cross_check(
     "calls.id.shared",
     lambda score: score.traits.call_ids,
+    by=lambda score: score.condition.api,
     severity="warning",
     component="calls",
     witness=True,
@@ -54,8 +53,7 @@ def _shared_call_ids(examined: Sequence[Score]) -> Iterator[Difference]:
     Logs, caches and agents with several conversations confuse these calls. Ids within a
     conversation still differ, or `calls.id.repeated` reports them.
     """
-    for api in APIS:
-        yield from _collisions([score for score in examined if score.condition.api == api], "call")
+    return _collisions(examined, "call")
 
 
 def _collisions(examined: Sequence[Score], what: Literal["reply", "call"]) -> Iterator[Difference]:
@@ -123,6 +121,7 @@ def _from_small_range(examined: Sequence[Score]) -> bool:
 @family.cross_check(
     "reply.model.differs",
     lambda score: score.traits.models,
+    by=lambda score: score.condition,
     severity="warning",
     component="replicas",
     example=(
@@ -136,15 +135,9 @@ def _other_models(examined: Sequence[Score]) -> Iterator[Difference]:
     Any name is fine, with or without a path, if it stays the same. A second name in some replies
     means that a different model or version wrote them.
     """
-    groups: dict[Condition, list[Score]] = defaultdict(list)
+    times = Counter(name for score in examined for name in score.traits.models)
+    usual = max(times, key=lambda name: times[name])
     for score in examined:
-        groups[score.condition].append(score)
-    for group in groups.values():
-        times = Counter(name for score in group for name in score.traits.models)
-        usual = max(times, key=lambda name: times[name])
-        for score in group:
-            if (others := score.traits.models - {usual}) and 2 * times[usual] > len(group):
-                message = (
-                    "The reply names a different model from most replies under this condition."
-                )
-                yield message, evidence(score.record, "$.model", usual, ", ".join(sorted(others)))
+        if (others := score.traits.models - {usual}) and 2 * times[usual] > len(examined):
+            message = "The reply names a different model from most replies under this condition."
+            yield message, evidence(score.record, "$.model", usual, ", ".join(sorted(others)))

@@ -1,12 +1,12 @@
 """Replies, chunks and events validated against the `openai` package and Open Responses."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 from harness.api.fields import json_object, objects
 from harness.api.parsed_rollout import ParsedExchange
 from harness.api.sdk_types import event_model, stops_sdk
-from harness.records.conditions import APIS
+from harness.records.conditions import APIS, Api
 from harness.rules.check import Family
 from harness.rules.evidence.subjects import Answer, answers, good_statuses, readable
 from harness.rules.rule import CHAT, GUIDE, OPEN_RESPONSES, RESPONSES, Problem
@@ -104,13 +104,15 @@ def _is_skipped(exchange: ParsedExchange, event: int | None) -> bool:
     return kinds[event] != _CHUNK and _CHUNK in kinds
 
 
-for _api, _objects, _name, _source in (
+_SCHEMAS: Sequence[tuple[Api, str, str, str]] = (
     ("chat", "Completions and chunks", "Chat Completions", CHAT),
     ("responses", "Response objects and events", "Responses", RESPONSES),
-):
+)
+for _api, _objects, _name, _source in _SCHEMAS:
     family.check(
         f"{_api}.schema",
         readable,
+        apis=(_api,),
         source=_source,
         reads=("fields",),
         text=f"{_objects} have the fields and types of the {_name} API. {_ERROR_WHY}",
@@ -118,6 +120,7 @@ for _api, _objects, _name, _source in (
     family.check(
         f"{_api}.schema.minor",
         readable,
+        apis=(_api,),
         severity="warning",
         source=_source,
         reads=("fields",),
@@ -128,6 +131,8 @@ for _api, _objects, _name, _source in (
 @family.check(
     "responses.stream.event_type",
     readable,
+    apis=("responses",),
+    modes=("streaming",),
     severity="warning",
     component="events",
     fix="Repeat the name of every event as `type` in its data.",
@@ -158,7 +163,12 @@ def _event_type(exchange: ParsedExchange) -> Iterator[Problem]:
 
 
 @family.check(
-    "responses.schema.required", answers, severity="info", source=OPEN_RESPONSES, reads=("fields",)
+    "responses.schema.required",
+    answers,
+    apis=("responses",),
+    severity="info",
+    source=OPEN_RESPONSES,
+    reads=("fields",),
 )
 def _responses_required(answer: Answer) -> Iterator[Problem]:
     """A response contains every key that Open Responses requires, even if null.

@@ -12,6 +12,7 @@ from harness.api.items import Reply
 from harness.api.parsed_rollout import ParsedExchange
 from harness.api.sse import DONE
 from harness.api.stream_events import Violation
+from harness.records.conditions import MODES, Api
 from harness.records.rollouts import Lost
 from harness.records.scores import Finding, Score, Severity
 from harness.rules.check import Difference, Family, evidence
@@ -22,10 +23,10 @@ from harness.rules.evidence.subjects import (
     streams,
     timed_streams,
 )
-from harness.rules.habits import BROKEN_STREAMS, Habit
+from harness.rules.habits import BROKEN_STREAMS, Habit, unmeasured
 from harness.rules.rule import CHAT_STREAM, GUIDE, SERVER_SENT_EVENTS, Problem, WarnsInRecordings
 
-family = Family("stream", CHAT_STREAM, component="events")
+family = Family("stream", CHAT_STREAM, component="events", modes=("streaming",))
 
 # Requests, and tries of each, which a network does not break all by chance.
 _FEWEST_CUT_STREAMS = 2
@@ -54,13 +55,14 @@ class Grammar:
     habit: Habit | None = None
 
 
-def grammar_checks(to: Family, prefix: str, rules: Mapping[str, Grammar]) -> None:
+def grammar_checks(to: Family, api: Api, rules: Mapping[str, Grammar]) -> None:
     """Register a check for each grammar rule; it reports the first violation in a stream."""
     for name, rule in rules.items():
         to.check(
-            f"{prefix}.{name}",
+            f"{api}.stream.{name}",
             streams,
             None if rule.only is None else partial(_can_violate, name, rule.only),
+            apis=(api,),
             severity=rule.severity,
             text=rule.text,
             component=rule.component,
@@ -182,6 +184,7 @@ def _cut(exchange: ParsedExchange) -> Iterator[Problem]:
 @family.cross_check(
     "stream.cut.always",
     lambda score: score.condition.mode == "streaming" and "stream.cut" in score.applicable,
+    modes=MODES,
     relations=(WarnsInRecordings("recorded_cut"),),
     component="interrupted",
     fix="Raise the limit on the length or the time of a stream, and send streams to their end.",
@@ -275,7 +278,7 @@ def _has_calls(reply: Reply) -> object:
 
 grammar_checks(
     family,
-    "chat.stream",
+    "chat",
     {
         grammar.DONE_MARK: Grammar(
             "error",
@@ -360,7 +363,7 @@ grammar_checks(
             "No CoT follows the end of the answer. Clients show the answer from its first delta, "
             "and treat the CoT as complete.",
             only=lambda reply: reply.reasoning and reply.text,
-            habit=Habit(0.02),
+            habit=unmeasured(0.02),
         ),
     },
 )

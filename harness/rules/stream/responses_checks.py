@@ -13,7 +13,7 @@ from harness.rules.evidence.subjects import delivered, streams
 from harness.rules.rule import RESPONSES_STREAM, Problem
 from harness.rules.stream.checks import Grammar, grammar_checks
 
-family = Family("stream", RESPONSES_STREAM, component="events")
+family = Family("stream", RESPONSES_STREAM, component="events", modes=("streaming",))
 
 _NUMBERED = "Number the items of a response from 0, and use the number in all their events."
 _ITEM_DONE = "response.output_item.done"
@@ -22,7 +22,7 @@ _AGREEMENT = "Clients that show deltas and clients that read final texts must se
 
 grammar_checks(
     family,
-    "responses.stream",
+    "responses",
     {
         grammar.ITEMS: Grammar(
             "error",
@@ -130,7 +130,9 @@ grammar_checks(
 )
 
 
-@family.check("responses.stream.simulated", delivered, lambda exchange: exchange.events)
+@family.check(
+    "responses.stream.simulated", delivered, lambda exchange: exchange.events, apis=("responses",)
+)
 def _simulated(exchange: ParsedExchange) -> Iterator[Problem]:
     """A stream is sent while the reply is generated, with sequence numbers.
 
@@ -161,6 +163,7 @@ def _other_ends(exchange: ParsedExchange) -> bool:
     "responses.stream.status",
     streams,
     _other_ends,
+    apis=("responses",),
     fix="End a truncated stream with response.incomplete, others with response.completed.",
 )
 def _status(exchange: ParsedExchange) -> Iterator[Problem]:
@@ -179,6 +182,7 @@ def _status(exchange: ParsedExchange) -> Iterator[Problem]:
 @family.check(
     "responses.stream.final",
     streams,
+    apis=("responses",),
     text=f"The final response contains exactly the streamed items, in their order. {_AGREEMENT}",
 )
 def _final(exchange: ParsedExchange) -> Iterator[Problem]:
@@ -201,6 +205,7 @@ def _final(exchange: ParsedExchange) -> Iterator[Problem]:
 @family.check(
     "responses.stream.output_text",
     streams,
+    apis=("responses",),
     severity="warning",
     fix="Leave out `output_text`, which SDKs compute, or send the whole text in it.",
 )

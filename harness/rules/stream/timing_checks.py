@@ -8,6 +8,7 @@ run. Without such streams, or if the pauses are not mostly at one place, nobody 
 from collections.abc import Callable, Iterator, Sequence
 
 from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
+from harness.records.conditions import MODES
 from harness.records.replies import Arrivals, Row
 from harness.records.scores import Score
 from harness.rules.check import Difference, Family, evidence
@@ -17,7 +18,7 @@ from harness.rules.habits import BROKEN_STREAMS
 from harness.rules.rule import SERVER_SENT_EVENTS, Problem
 from harness.statistics.rates import LEVEL, at_least
 
-family = Family("stream", SERVER_SENT_EVENTS, component="events")
+family = Family("stream", SERVER_SENT_EVENTS, component="events", modes=("streaming",))
 
 _LONG = 9.0
 """Seconds after the last event of a stream that no load of a client explains; the client leaves
@@ -115,6 +116,7 @@ def _mostly_at_the_end(
 @family.cross_check(
     "stream.silent.before_end",
     _arrived,
+    modes=MODES,
     severity="warning",
     fix="Send the finish reason right after the last token. If a proxy holds streams back or ends "
     "silent ones, send comments to keep them open.",
@@ -140,6 +142,7 @@ def _silence(stream: Arrivals) -> float:
 @family.cross_check(
     "stream.left_open.briefly",
     _arrived,
+    modes=MODES,
     severity="warning",
     fix="End the response right after its last event: with the last chunk, or by closing the "
     "connection.",

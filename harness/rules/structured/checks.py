@@ -12,10 +12,11 @@ from harness.api.json_text import (
 )
 from harness.api.ledger import ANSWER_HEADER, ledger_of
 from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
+from harness.records.conditions import BOTH_APIS
 from harness.rules.account.counting import SURELY
 from harness.rules.check import Family
 from harness.rules.evidence.subjects import Answer, every_choice, exchanges
-from harness.rules.habits import MALFORMED_HEADERS, Habit
+from harness.rules.habits import MALFORMED_HEADERS, unmeasured
 from harness.rules.rule import CHAT, STRUCTURED, Problem
 
 family = Family("structured", CHAT, component="structured")
@@ -43,7 +44,7 @@ def _whole(parsed: ParsedRollout) -> Iterator[Answer]:
         and not _only_thought(*answer)
     ),
     source=STRUCTURED,
-    habit=Habit(0.02),
+    habit=unmeasured(0.02),
     needs="json_schema",
 )
 def _structured_answer(answer: Answer) -> Iterator[Problem]:
@@ -193,14 +194,15 @@ def missing_answer(exchange: ParsedExchange, reply: Reply, lost: int) -> Problem
     return Problem(exchange, message, "the JSON answer", got, proven=lost > SURELY)
 
 
-for _id in ("chat.answer.item", "responses.answer.item"):
+for _api in BOTH_APIS[::-1]:
     family.check(
-        _id,
+        f"{_api}.answer.item",
         every_choice,
         lambda answer: (
             answer.exchange.request.wants_json
             and (answer.reply.finish in _ENDED or answer.reply.text.strip() or answer.misplaced)
         ),
+        apis=(_api,),
         source=STRUCTURED,
         habit=MALFORMED_HEADERS,
         component="output",

@@ -10,7 +10,7 @@ from harness.api.json_text import is_padded, objects_in, parsed_object, parsed_v
 from harness.api.parsed_rollout import ParsedExchange
 from harness.records.conditions import MODES
 from harness.rules.account.entry import BEYOND_ASCII
-from harness.rules.habits import Habit
+from harness.rules.habits import unmeasured
 from harness.rules.missing import NotVerifiableError, repeated, required
 from harness.rules.probe import Sent, Trials, account_judge
 from harness.rules.refusals import refused
@@ -40,7 +40,7 @@ from harness.rules.structured.requests import (
 from harness.statistics.rates import at_least
 from harness.text import repeated_piece
 
-_NOT_FOLLOWED, _WITHOUT_PROSE = Habit(0.1), Habit(0.05)
+_NOT_FOLLOWED, _WITHOUT_PROSE = unmeasured(0.1), unmeasured(0.05)
 """Shares in which the model may ignore a schema that it is only shown, or reason in symbols."""
 _CUT, _LUCK = 0.1, 0.001
 """The share of replies that a model does not end itself, and the largest p-value of more."""

@@ -20,6 +20,7 @@ _FEWEST_COUNTS, _SMALLEST_BLOCK = 8, 8
 @family.cross_check(
     "usage.input.rounded",
     lambda score: score.traits.first_input,
+    by=lambda score: (score.condition.api, score.traits.host),
     component="usage",
     fix="Report the number of tokens of the prompt, not of the memory blocks that it fills.",
 )
@@ -29,17 +30,13 @@ def _rounded(examined: Sequence[Score]) -> Iterator[Difference]:
     Otherwise the server rounds them up, for example to blocks of its cache. Users pay for more
     tokens than they sent, and no prompt can be judged by its tokens.
     """
-    groups: dict[tuple[Api, str], list[Score]] = defaultdict(list)
-    for score in examined:
-        groups[score.condition.api, score.traits.host].append(score)
-    for group in groups.values():
-        counts = {score.traits.first_input or 0 for score in group}
-        unit = gcd(*counts)
-        if len(counts) >= _FEWEST_COUNTS and unit >= _SMALLEST_BLOCK:
-            for score in group:
-                message = f"All {len(counts)} different prompts have multiples of {unit} tokens."
-                got = str(score.traits.first_input)
-                yield message, evidence(score.record, "$.usage", "the tokens of the prompt", got)
+    counts = {score.traits.first_input or 0 for score in examined}
+    unit = gcd(*counts)
+    if len(counts) >= _FEWEST_COUNTS and unit >= _SMALLEST_BLOCK:
+        for score in examined:
+            message = f"All {len(counts)} different prompts have multiples of {unit} tokens."
+            got = str(score.traits.first_input)
+            yield message, evidence(score.record, "$.usage", "the tokens of the prompt", got)
 
 
 _LEAST_BLOCK = 16  # tokens of a block of a prefix cache
@@ -86,6 +83,7 @@ def _cached(examined: Sequence[Score]) -> Iterator[Difference]:
 @family.cross_check(
     "usage.input.differs",
     lambda score: score.traits.first_input is not None,
+    by=lambda score: (score.task, score.sample, score.traits.host),
     severity="warning",
     component="replicas",
     witness=True,
@@ -99,14 +97,13 @@ def _input_tokens(examined: Sequence[Score]) -> Iterator[Difference]:
     differ, no prompt can be judged by its tokens. The most frequent number is right; of several,
     the one that is more frequent over both APIs.
     """
-    groups: dict[tuple[str, str, Api, str], list[Score]] = defaultdict(list)
-    times: dict[tuple[str, str, str], Counter[int | None]] = defaultdict(Counter)
+    groups: dict[Api, list[Score]] = defaultdict(list)
     for score in examined:
-        groups[score.task, score.sample, score.condition.api, score.traits.host].append(score)
-        times[score.task, score.sample, score.traits.host][score.traits.first_input] += 1
-    for (task, sample, _, host), group in groups.items():
+        groups[score.condition.api].append(score)
+    times = Counter(score.traits.first_input for score in examined)
+    for group in groups.values():
         here = Counter(score.traits.first_input for score in group)
-        usual = max(here, key=lambda n: (here[n], times[task, sample, host][n]))
+        usual = max(here, key=lambda n: (here[n], times[n]))
         right = next(score for score in group if score.traits.first_input == usual)
         for score in group:
             if score.traits.first_input != usual:
