@@ -144,7 +144,7 @@ pins: $(VENV)/.test
 
 snapshots: $(VENV)/.test
 	$(BIN)/python tests/harness/test_rules.py
-	$(BIN)/python benchmarks/register.py
+	$(BIN)/python tools/register.py
 	$(BIN)/python tests/characterization/record.py
 	PYTHONPATH=tests/support $(BIN)/python tests/reference_engine/kernels/kernel_suites.py
 	-$(BIN)/pytest --inline-snapshot=create,fix tests/reports tests/reference_engine/generation/test_engine.py

@@ -1,6 +1,6 @@
 """What each rule stands on: where the defect that it finds was seen.
 
-`benchmarks/register.py` writes the table, `harness/data/register.json`.
+`tools/register.py` writes the table, `harness/data/register.json`.
 """
 
 import json
@@ -9,6 +9,7 @@ from functools import cache
 from importlib import resources
 from typing import cast
 
+from harness.records.diagnosis import Example
 from harness.text import first_few
 
 _SHOWN = 3  # names of each kind
@@ -40,6 +41,12 @@ def standing(rule: str, kinds: Iterable[str] = KINDS) -> str:
     row = register().get(rule, {})
     named = (f"{KINDS[kind]} {first_few(row[kind], _SHOWN)}" for kind in kinds if kind in row)
     return "; ".join(named)
+
+
+def known_defect(rule: str) -> Example | None:
+    """Return a reported defect that the rule finds, if one is known."""
+    told = register().get(rule, {}).get("example")
+    return None if told is None else Example(description=told[0], sources=tuple(told[1:]))
 
 
 def elsewhere(rule: str) -> str:

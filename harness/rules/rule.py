@@ -135,7 +135,7 @@ class Rule:
     counts: bool = False
     """Whether its evidence is how many tokens a reply has. It shows nothing in an API and mode in
     which most counts are proven to be wrong."""
-    example: Example | None = None  # a known defect that fails this rule
+    example: Example | None = None  # a known defect, if the catalogue of faults has none
     habit: Habit | None = None
     """The share of rollouts (or of trials of a probe) in which the model causes the problem at
     most; None if only a server can. Problems are info unless their number exceeds it
@@ -208,7 +208,7 @@ class Declared(TypedDict, total=False):
     behaviour: bool
     counts: bool
     example: Sequence[str] | None
-    """A known defect: its description and the addresses of its reports."""
+    """A known defect that the catalogue of faults lacks: what a server did, and the reports."""
     habit: Habit | None
     error_above: float | None
     needs: Capability | None

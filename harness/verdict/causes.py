@@ -20,6 +20,7 @@ from typing import Self
 
 from harness.records.analysis import RuleResult
 from harness.records.diagnosis import Cause, ComponentFault, Diagnosis, Occasion
+from harness.records.register import known_defect
 from harness.records.scores import Score
 from harness.rules.catalogue import PROBES, RULES
 from harness.rules.check import AccountRule
@@ -206,7 +207,7 @@ def _cause(
         when.append(Occasion(kind="some requests"))
     if first.rule.witness and not first.proven:
         when.append(Occasion(kind="witness", rule=first.id))
-    example = first.rule.example
+    example = first.rule.example or known_defect(first.id)
     paths = (e.evidence.path or "" for each in own for e in each.result.found)
     fixes = [first.own_fix or about.fix_of(fields_of(paths) or about.fields)]
     fixes += (e.own_fix for e in own if e.own_fix and e.is_solid and e.own_fix not in fixes)

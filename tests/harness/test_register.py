@@ -2,13 +2,13 @@
 
 import pytest
 
-from benchmarks.register import register as made
 from harness.records import register
 from harness.rules.catalogue import RULES
+from tools.register import register as made
 
 
 def test_the_table_is_up_to_date() -> None:
-    """`python benchmarks/register.py` writes it."""
+    """`python tools/register.py` writes it."""
     assert register.register() == made()
 
 

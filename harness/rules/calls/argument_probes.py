@@ -232,10 +232,6 @@ _FILE_REQUESTS = FILES_GROUP.send_all(
     "tools.files.readable",
     _FILE_REQUESTS,
     fix="Return what the model wrote, also if a call is long or its JSON is invalid.",
-    example=(
-        "Long calls become errors of the server's own parser.",
-        "https://github.com/ollama/ollama/issues/17638",
-    ),
 )
 def _readable(written: Sent) -> Trials:
     """A request to write a file of 40 lines gets a readable reply.

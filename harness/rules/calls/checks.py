@@ -102,10 +102,6 @@ def _recorded_ids(parsed: ParsedRollout) -> Iterator[str]:
     source=HARMONY,
     habit=recorded(0.01),
     component="output",
-    example=(
-        "The arguments of a call are returned as content.",
-        "https://github.com/vllm-project/vllm/issues/25560",
-    ),
 )
 def _in_text(answer: Answer) -> Iterator[Problem]:
     """A tool call is returned as a tool call, not as text.
@@ -180,10 +176,6 @@ def _refuses_own(exchange: ParsedExchange) -> Iterator[Problem]:
     habit=unmeasured(0.02),
     counts=True,
     component="output",
-    example=(
-        "The arguments of a call are returned as chain of thought.",
-        "https://github.com/vllm-project/vllm/issues/24076",
-    ),
     reads=("extras",),
 )
 def _lost(answer: Answer) -> Iterator[Problem]:
@@ -241,10 +233,6 @@ def _after_results(parsed: ParsedRollout) -> Iterator[tuple[Answer, Answer]]:
     component="history",
     behaviour=True,
     fix="Render every tool result, and reuse no cached prompt beyond the tokens that both share.",
-    example=(
-        "After a partial hit of the prefix cache, the model does not see the tool result.",
-        "https://github.com/ddalcu/mlx-serve/issues/492",
-    ),
 )
 def _again(pair: tuple[Answer, Answer]) -> Iterator[Problem]:
     """The reply to a tool result does not repeat the call that led to it.

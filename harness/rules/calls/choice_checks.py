@@ -101,10 +101,6 @@ def _several(answer: Answer) -> Iterator[Problem]:
     habit=recorded(0.005),
     component="calls",
     fix="Return every call once, and its arguments nowhere else.",
-    example=(
-        "In streams after a tool result, the values of the arguments come as content, too.",
-        "https://github.com/youssofal/MTPLX/issues/249",
-    ),
 )
 def _repeated(answer: Answer) -> Iterator[Problem]:
     """A reply does not contain the same call twice, nor its arguments as text.

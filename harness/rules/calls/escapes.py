@@ -102,10 +102,6 @@ def _compared(
     _has(_BREAKS),
     habit=_SLIPS,
     fix=_AS_WRITTEN,
-    example=(
-        "The line breaks in the arguments of calls are not escaped.",
-        "https://github.com/earendil-works/pi/issues/2981",
-    ),
 )
 def raw_line_breaks(examined: Sequence[Score]) -> Iterable[Difference]:
     r"""Line breaks in the texts of arguments are escaped, as `\n`.

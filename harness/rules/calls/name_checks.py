@@ -50,10 +50,6 @@ def _unknown_name(call: Call) -> Iterator[Problem]:
     lambda call: call.call.name in call.exchange.request.custom_tools,
     source=f"{FUNCTION_CALLING}#custom-tools",
     fix="Return the call of a custom tool as a custom tool call, with its input as the text.",
-    example=(
-        "The call of a custom tool comes back as a function call.",
-        "https://github.com/Wei-Shaw/sub2api/issues/5659",
-    ),
 )
 def _custom(call: Call) -> Iterator[Problem]:
     """The call of a custom tool is a custom tool call. Clients find no function of that name."""
@@ -70,10 +66,6 @@ def _custom(call: Call) -> Iterator[Problem]:
     relations=[ExcusedIf("prompt.bare", "built_in_unasked")],
     component="prompt",
     fix="Offer the built-in tools in the system message only if the request offers them.",
-    example=(
-        "The response to a request without tools is a call of a built-in tool.",
-        "https://github.com/vllm-project/vllm/issues/27385",
-    ),
 )
 def _built_in(call: Call) -> Iterator[Problem]:
     """The reply does not call a built-in tool of harmony that the request did not offer.

@@ -243,10 +243,6 @@ def _reach_model(looked_up: Sent, swapped: Sent) -> bool:
     behaviour=True,
     unjudged="no_answer",
     fix="Render every tool result, and reuse no cached prompt beyond the tokens that both share.",
-    example=(
-        "After a partial hit of the prefix cache, the model does not see the tool result.",
-        "https://github.com/ddalcu/mlx-serve/issues/492",
-    ),
 )
 def _used(looked_up: Sent, swapped: Sent) -> Trials:
     """The model tells what only the tool result contains.
@@ -280,10 +276,6 @@ def _used(looked_up: Sent, swapped: Sent) -> Trials:
     behaviour=True,
     unjudged="no_call",
     fix="Offer the tools after every result, and parse calls however many results came before.",
-    example=(
-        "From a number of tool results on, calls are lost.",
-        "https://github.com/raullenchai/Rapid-MLX/issues/569",
-    ),
 )
 def _goes_on(asked: Sent) -> Trials:
     """The model makes a requested call also after five results.
@@ -315,10 +307,6 @@ _SHORTEST_COT = 16  # characters of a CoT that no answer contains by chance
     component="output",
     unjudged="no_reply_in_both_modes",
     fix="Begin the stream of a reply to a tool result with the same parser state as any other.",
-    example=(
-        "In streams after a tool result, the CoT comes as content.",
-        "https://github.com/vllm-project/vllm/issues/39885",
-    ),
 )
 def _streams(looked_up: Sent) -> Trials:
     """The text of a stream after a tool result does not contain the CoT.

@@ -140,10 +140,6 @@ def _unwritten(answer: Answer) -> Iterator[Problem]:
     truncated_opening,
     habit=_UNWRITTEN_AT_LIMIT,
     error_above=MOSTLY,
-    example=(
-        "The chain of thought of a truncated Chat reply becomes its content.",
-        "https://github.com/jundot/omlx/issues/2860",
-    ),
     reads=("extras",),
 )
 def _truncated(answer: Answer) -> Iterator[Problem]:
@@ -215,10 +211,6 @@ def _responses_summary(item: Item) -> Iterator[Problem]:
     after_reasoned_calls,
     severity="warning",
     habit=NO_COT_AFTER_RESULT,
-    example=(
-        "The response to a tool result lacks the chain of thought.",
-        "https://github.com/ollama/ollama/issues/12158",
-    ),
     reads=("extras",),
 )
 def _after_result(later: tuple[Answer, ...]) -> Iterator[Problem]:

@@ -147,10 +147,6 @@ _SUMMARY = GROUP.send(
     apis=("responses",),
     component="output",
     fix="Return the CoT of every response; in a gateway or bridge, forward it from every reply.",
-    example=(
-        "Responses without `reasoning.summary` have no CoT.",
-        "https://github.com/ai-dynamo/dynamo/issues/14069",
-    ),
 )
 def _unasked(told: Sent, summarized: Sent) -> Trials:
     """The CoT is returned also if the request does not set reasoning.summary.
@@ -336,10 +332,6 @@ _ALONE = ALONE_GROUP.send(
     modes=MODES,
     unjudged="no_lone_cot",
     fix="Return a CoT without an answer as CoT, and no content.",
-    example=(
-        "If the content is empty, a gateway fills it with the CoT.",
-        "https://github.com/rogerai-fyi/roger/pull/34",
-    ),
 )
 def _alone(alone: Sent) -> Trials:
     """A CoT that no answer follows is returned as CoT, and the content stays empty.

@@ -256,10 +256,6 @@ def _locked_out_by_another(examined: Sequence[Score]) -> Iterator[Difference]:
     lambda score: score.traits.tries,
     component="failures",
     fix="Read the exception that this request causes in the log of the server or the gateway.",
-    example=(
-        "A gateway answers every request with two system messages with status 502.",
-        "https://github.com/entrius/gittensor/issues/1749",
-    ),
 )
 def _always_failed(examined: Sequence[Score]) -> Iterator[Difference]:
     """No request fails in all its tries with a 5xx status while others are served.

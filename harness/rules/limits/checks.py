@@ -189,8 +189,4 @@ family.account_rule(
     lambda row, entry: row.end == "limit" and entry.kind != "unknown",
     component="output",
     fix="Return a message that the token limit cut in the field of its channel, and add no text.",
-    example=(
-        "Half of a chain of thought that the limit cut is returned as content.",
-        "https://github.com/jundot/omlx/issues/2860",
-    ),
 )

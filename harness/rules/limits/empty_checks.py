@@ -138,10 +138,6 @@ def _lost(answer: Answer) -> Iterator[Problem]:
     source=GUIDE,
     habit=unmeasured(0.02),
     fix="Return a message that the token limit cut in the field of its channel, as a complete one.",
-    example=(
-        "A truncated non-streaming reply contains neither its CoT nor its answer.",
-        "https://github.com/raullenchai/Rapid-MLX/issues/858",
-    ),
     reads=("extras",),
 )
 def _cut_to_nothing(answer: Answer) -> Iterator[Problem]:

@@ -139,10 +139,6 @@ family.account_rule(
     "A reply to a request that was answered before does not end in repetition, unless the first "
     "one does. Otherwise the server reuses what it computed for equal prompts, and damages it.",
     fix="Restore all of a cached prefix: its positions, its attention sinks and its windows.",
-    example=(
-        "Hits of the prefix cache yield one repeated word.",
-        "https://github.com/tenstorrent/vllm/issues/415",
-    ),
 )
 
 

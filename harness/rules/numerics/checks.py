@@ -119,10 +119,6 @@ def _tokens(listed: _Listed) -> Iterator[Problem]:
     severity="warning",
     needs="logprobs",
     fix="Return the bytes of every alternative, also of one that is a part of a character.",
-    example=(
-        "Alternatives that are a part of a character have neither text nor bytes.",
-        "https://github.com/vllm-project/vllm/pull/34875",
-    ),
 )
 def _empty(listed: _Listed) -> Iterator[Problem]:
     """The alternatives of a token have a text or bytes.

@@ -151,7 +151,6 @@ class _Pair:
     apis: tuple[Api, ...] = BOTH_APIS
     component: str = "messages"
     fix: str | None = None
-    example: tuple[str, ...] | None = None
 
 
 PAIRS = TypeAdapter(tuple[_Pair, ...]).validate_python(_CORPUS["pairs"])
@@ -235,10 +234,6 @@ def _scale(prompts: Sent) -> Trials:
     _BASE,
     severity="warning",
     fix="Render the instructions before the tools.",
-    example=(
-        "The developer message lists its tools before its instructions.",
-        "https://github.com/vllm-project/vllm/pull/44330",
-    ),
 )
 def _order(both: Sent, tool: Sent, system: Sent, base: Sent) -> Trials:
     """Instructions precede tools in the developer message.
@@ -491,6 +486,5 @@ for _pair in PAIRS:
         apis=_pair.apis,
         component=_pair.component,
         fix=_pair.fix,
-        example=_pair.example,
         text=f"{_pair.summary} {_pair.why}",
     )(partial(_judge, _pair))

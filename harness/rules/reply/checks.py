@@ -43,10 +43,6 @@ family.account_rule(
     "take the part of a broken reply for the answer.",
     component="output",
     fix="If the generation breaks off, end the stream with an error, and no reply with `stop`.",
-    example=(
-        "A stream that breaks off in the gateway ends with the finish reason stop.",
-        "https://github.com/BerriAI/litellm/issues/33404",
-    ),
 )
 
 
@@ -103,10 +99,6 @@ def _repeated_item_id(answer: Answer) -> Iterator[Problem]:
     fix=(
         "Return a call of an offered function as a function call, and a message of the channel "
         "final as the answer."
-    ),
-    example=(
-        "A function call is returned as an output item of type mcp_call.",
-        "https://github.com/vllm-project/vllm/pull/35907",
     ),
 )
 def _undeclared_item(item: Item) -> Iterator[Problem]:

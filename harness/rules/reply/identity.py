@@ -124,10 +124,6 @@ def _from_small_range(examined: Sequence[Score]) -> bool:
     by=lambda score: score.condition,
     severity="warning",
     component="replicas",
-    example=(
-        "One reply in ten names a different model.",
-        "https://github.com/agentgateway/agentgateway/issues/1361",
-    ),
 )
 def _other_models(examined: Sequence[Score]) -> Iterator[Difference]:
     """Under one condition, all replies name the same model.

@@ -27,10 +27,6 @@ from harness.rules.sampling.requests import EFFORT_REQUESTS, GROUP, OTHER_EFFORT
     relations=UNRELIABLE_PROMPT_TOKENS,
     source=GUIDE,
     fix="Write the effort of the request into the system message.",
-    example=(
-        "Every request runs with medium reasoning effort.",
-        "https://github.com/ollama/ollama/issues/12589",
-    ),
 )
 def _effort(sampled: Sent, greedy: Sent) -> Trials:
     """A higher effort produces more reasoning than a lower one.
@@ -68,10 +64,6 @@ def _other_efforts(asked: Sent) -> Trials:
     WITH_A_TOOL.greedy[:2],
     source=GUIDE,
     fix="Write the effort of the request into the system message.",
-    example=(
-        "Every request with tools runs with medium reasoning effort.",
-        "https://github.com/livekit/agents/pull/5088",
-    ),
 )
 def _effort_with_tools(sampled: Sent, greedy: Sent) -> Trials:
     """High effort also produces more reasoning than low effort in requests with tools.

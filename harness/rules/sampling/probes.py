@@ -97,10 +97,6 @@ def _author(hot: Sent, fresh: Iterable[Sent], cold: Sent) -> str:
     WITH_TOOL,
     component="sampling",
     fix="Apply the temperature of the request also if it offers tools.",
-    example=(
-        "With tools, the temperature becomes 0.",
-        "https://github.com/LostRuins/koboldcpp/issues/2481",
-    ),
 )
 def _hot_with_tool(free: Sent, with_tool: Sent) -> Trials:
     """At temperature 1, ten replies to a question are not all equal if the request offers a tool.
@@ -196,10 +192,6 @@ def _cold(hot: Sent, cold: Sent) -> Trials:
     NARROW,
     component="sampling",
     fix="Pass top_p on to the engine, also beside a temperature.",
-    example=(
-        "A gateway drops top_p if the request also sets a temperature.",
-        "https://github.com/pollinations/pollinations/pull/12162",
-    ),
 )
 def _narrow(hot: Sent, cold: Sent, narrow: Sent) -> Trials:
     """At temperature 1 and a top_p near 0, replies to the same request are nearly equal.

@@ -312,11 +312,6 @@ def _is_sum(earlier: Reply, more: int, right: frozenset[int]) -> bool:
     "state.previous_response.once",
     _TOLD,
     fix="Put the stored conversation into the prompt once, before the input of the new request.",
-    example=(
-        "A continued response has the stored conversation twice.",
-        "https://github.com/NousResearch/hermes-agent/issues/95137",
-        "https://github.com/NousResearch/hermes-agent/issues/101644",
-    ),
 )
 def _once(told: Sent) -> Trials:
     """The prompt that continues a stored response has the earlier conversation once.
@@ -383,10 +378,6 @@ def _with_instructions(before: Prompt, reply: Reply) -> _PromptList:
     "state.previous_response.answer",
     _TOLD,
     fix="Render the answer of the stored response as the client received it.",
-    example=(
-        "A stored response is continued without its answer.",
-        "https://github.com/sgl-project/sglang/issues/23662",
-    ),
 )
 def _answer(told: Sent) -> Trials:
     """If a message continues a stored response, the prompt contains the answer of that response.
@@ -409,10 +400,6 @@ def _with_answer(before: Prompt, reply: Reply) -> _PromptList:
     "state.previous_response.tools",
     _OFFERED,
     fix="Offer the tools of the new request only.",
-    example=(
-        "A continued response has the tools of the earlier one instead of its own.",
-        "https://github.com/vllm-project/vllm/pull/24472",
-    ),
 )
 def _tools(offered: Sent) -> Trials:
     """A request that continues a stored response has its own tools, and not the earlier ones.

@@ -50,7 +50,6 @@ class Grammar:
     component: str | None = None
     fix: str | None = None
     reads: tuple[Lost, ...] = ()
-    example: tuple[str, ...] | None = None
     only: Callable[[Reply], object] | None = None
     habit: Habit | None = None
 
@@ -68,7 +67,6 @@ def grammar_checks(to: Family, api: Api, rules: Mapping[str, Grammar]) -> None:
             component=rule.component,
             fix=rule.fix,
             reads=rule.reads,
-            example=rule.example,
             habit=rule.habit,
         )(partial(_judge, name))
 

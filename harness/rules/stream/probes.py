@@ -168,10 +168,6 @@ def _prompt_tokens(asked_alike: Sent) -> Trials:
     "parity.usage.prompt.count",
     _REQUESTS,
     fix="Report the engine's own count of prompt tokens in streams, too.",
-    example=(
-        "A gateway counts the prompts of streams itself, with another tokenizer.",
-        "https://github.com/BerriAI/litellm/issues/39088",
-    ),
 )
 def _counted_otherwise(asked_alike: Sent) -> Trials:
     """Streaming and non-streaming replies report the same prompt tokens.

@@ -109,10 +109,6 @@ grammar_checks(
             "error",
             "Only the last event is response.completed, response.incomplete or response.failed. "
             "Clients wait for this event; it contains the final response.",
-            example=(
-                "A Responses stream ends without response.completed.",
-                "https://github.com/vllm-project/vllm/pull/25719",
-            ),
         ),
         grammar.ID: Grammar(
             "error",

@@ -54,10 +54,6 @@ def fit_elsewhere(exchange: ParsedExchange, reply: Reply) -> str | None:
     WITHOUT,
     OBJECT,
     WITHOUT_OBJECT,
-    example=(
-        "The requested schema does not reach the model.",
-        "https://github.com/ggml-org/llama.cpp/issues/15276",
-    ),
 )
 def _applied(free: Sent, without: Sent, as_object: Sent, without_object: Sent) -> Trials:
     """A JSON format of the answer, with or without a schema, is shown to the model or enforced.

@@ -108,10 +108,6 @@ def _elsewhere(exchange: ParsedExchange, reply: Reply) -> str | None:
     (PATTERN, ANY_OF, UNIQUE_ITEMS, REFERENCES),
     severity="warning",
     fix="Refuse a schema that the grammar does not support, with status 400 and the reason.",
-    example=(
-        "A pattern that cannot be compiled is ignored.",
-        "https://github.com/ggml-org/llama.cpp/issues/19051",
-    ),
 )
 def _compiled(free: Sent, contradicted: Sent) -> Trials:
     """A schema that the server cannot compile is refused, or the answer conforms to it.
@@ -225,10 +221,6 @@ def _repeats_itself(exchange: ParsedExchange) -> bool:
     WITHOUT,
     habit=_WITHOUT_PROSE,
     fix="Apply the grammar to the final channel only, after its header.",
-    example=(
-        "The grammar of the answer also constrains the chain of thought and garbles it.",
-        "https://github.com/lmstudio-ai/lmstudio-bug-tracker/issues/1555",
-    ),
 )
 def _reasoning(asked: Sent, without: Sent) -> Trials:
     """A schema for the answer does not affect the CoT.
@@ -247,13 +239,6 @@ def _reasoning(asked: Sent, without: Sent) -> Trials:
     "structured.later",
     NAMED,
     NAMED_LATER,
-    example=(
-        (
-            "After an earlier answer, the grammar acts on the header of the reply, and the reply "
-            "is empty."
-        ),
-        "https://github.com/vllm-project/vllm/issues/32791",
-    ),
 )
 def _after_answers(named: Sent, named_later: Sent) -> Trials:
     """After an earlier answer, a reply with a schema still has text and CoT.
@@ -315,10 +300,6 @@ GROUP.probe(
     ABROAD_WITHOUT,
     unjudged="no_object_answer",
     fix="Compile the schema as Unicode text, and do not escape or filter what the grammar allows.",
-    example=(
-        "With a schema, answers lose the characters outside ASCII.",
-        "https://github.com/kekzl/imp/issues/1197",
-    ),
     text="An answer with a schema has the characters outside ASCII that it has without the schema. "
     "A grammar that is compiled from bytes or escapes may exclude them, and names lose letters. "
     "The schema's enum has the requested name; a reply with a different member is not judged.",

@@ -162,10 +162,6 @@ def _masked(answer: Answer) -> Iterator[Problem]:
     lambda answer: answer.reply.finish == "length",
     component="model",
     fix="Look for values that are not finite in the forward pass: all logits are then equal.",
-    example=(
-        "Under load, 5% of the replies are exclamation marks up to the token limit.",
-        "https://github.com/NVIDIA/TensorRT-LLM/issues/8713",
-    ),
 )
 def _repeats_token(answer: Answer) -> Iterator[Problem]:
     """No text up to the token limit is one repeated token, and none ends in exclamation marks.

@@ -199,10 +199,6 @@ def _foreign(answer: Answer) -> Iterator[Problem]:
 @family.check(
     "reasoning.in_answer",
     every_choice,
-    example=(
-        "The content starts with the chain of thought in <reasoning> tags.",
-        "https://github.com/promptfoo/promptfoo/pull/9587",
-    ),
 )
 def _tagged(answer: Answer) -> Iterator[Problem]:
     """The answer does not contain tagged CoT. Users see text that is not meant for them.

@@ -47,10 +47,6 @@ _LEAST_BLOCK = 16  # tokens of a block of a prefix cache
     lambda score: score.traits.first_input,
     component="usage",
     fix="Count the whole prompt, and report the part that a cache had as cached tokens.",
-    example=(
-        "Repeated prompts have 1 to 5 tokens: those that the cache lacked.",
-        "https://github.com/FastFlowLM/FastFlowLM/issues/730",
-    ),
 )
 def _cached(examined: Sequence[Score]) -> Iterator[Difference]:
     """The prompt tokens include those that a cache of prefixes had.

@@ -14,7 +14,7 @@ from replies import Reply
 from written import ABSENT, responses
 
 SCRIPT = runpy.run_path(
-    str(Path(__file__).parents[3] / "benchmarks" / "sdk_history.py"), run_name="sdk_history"
+    str(Path(__file__).parents[3] / "tools" / "sdk_history.py"), run_name="sdk_history"
 )
 DETAILS = "usage.input_tokens_details"
 OLD = """
@@ -70,7 +70,7 @@ def test_replies_that_no_release_accepts_are_reported(change, found):
 def test_the_installed_release_is_covered():
     data = json.loads((resources.files("harness") / "data" / "sdk_history.json").read_text("utf-8"))
     newest = max(map(Version, data["releases"]))
-    assert Version(openai.__version__) <= newest, "run benchmarks/sdk_history.py with this release"
+    assert Version(openai.__version__) <= newest, "run tools/sdk_history.py with this release"
 
 
 def test_the_history_of_two_releases(tmp_path):

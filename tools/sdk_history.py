@@ -1,7 +1,7 @@
 """Changes of the reply types of the `openai` package between releases.
 
     pip download --no-deps --dest WHEELS openai==2.8.1 openai==2.50.0 …
-    python benchmarks/sdk_history.py WHEELS/openai-*.whl > harness/data/sdk_history.json
+    python tools/sdk_history.py WHEELS/openai-*.whl > harness/data/sdk_history.json
 
 Parses the source of the types, so that the releases do not have to be installed. The result lists
 the fields that only the newest release requires, and the values that only an older release accepts,

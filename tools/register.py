@@ -1,12 +1,13 @@
 """What each rule stands on, as `checks RULE` and reports print it.
 
-    python benchmarks/register.py
+    python tools/register.py
 
 Writes `harness/data/register.json` from the findings of real servers (`benchmarks/real/*.yaml`),
 what is said of known cases (`benchmarks/judgements.json`), the catalogue of faults and the recorded
 healthy run. A fault
 counts for the rules that it names as detectors; one that names only the beginning of their ids
-counts for those that are known to find it, or else, if that is not known, for their family.
+counts for those that are known to find it, or else, if that is not known, for their family. The
+first fault with a public thread that names a rule is the known defect of its causes.
 """
 
 import json
@@ -34,6 +35,26 @@ _NAMED = re.compile(r".*? \w?\d+(\.\d+)*")  # a server with its version
 _THREAD = re.compile(r"https://github\.com/([^/]+/[^/]+)/(?:issues|pull|discussions)/(\d+).*")
 
 
+_REPORTED = re.compile(r"(?:(?P<owner>[^/ ]+)/)?(?P<name>[^/ ]+)(?P<pull> PR)?#(?P<number>\d+)")
+_OWNERS = {
+    "FastFlowLM": "FastFlowLM",
+    "Rapid-MLX": "raullenchai",
+    "TensorRT-LLM": "NVIDIA",
+    "flashinfer": "flashinfer-ai",
+    "langchain": "langchain-ai",
+    "llama.cpp": "ggml-org",
+    "lmdeploy": "InternLM",
+    "lmstudio-bug-tracker": "lmstudio-ai",
+    "mlx-lm": "ml-explore",
+    "ollama": "ollama",
+    "promptfoo": "promptfoo",
+    "sglang": "sgl-project",
+    "text-generation-inference": "huggingface",
+    "vllm": "vllm-project",
+}
+"""Of repositories that the catalogue names without their owners."""
+
+
 Found = Iterator[tuple[str, str, str]]  # a rule, a kind, and what it was seen in
 
 
@@ -46,6 +67,7 @@ def register() -> Mapping[str, Mapping[str, Sequence[str]]]:
         *_faults(),
         *_threads(),
         *_judged_attempts(),
+        *_defects(),
     ]:
         if rule in rows:
             rows[rule][kind][name] = None
@@ -53,7 +75,7 @@ def register() -> Mapping[str, Mapping[str, Sequence[str]]]:
         if row.keys() & {"reports", "constructed"}:
             row.pop("family", None)
     return {
-        rule: {kind: list(row[kind]) for kind in KINDS if kind in row}
+        rule: {kind: list(row[kind]) for kind in (*KINDS, "example") if kind in row}
         for rule, row in rows.items()
         if row
     }
@@ -110,6 +132,23 @@ def _faults() -> Found:
                 yield rule, "constructed", fault.name
             else:
                 yield rule, "reports", fault.source
+
+
+def _defects() -> Found:
+    """Yield the first reported fault that names a rule: what a server did, and the thread."""
+    told = set[str]()
+    for fault in CATALOGUE.values():
+        thread = _REPORTED.fullmatch(fault.source)
+        owner = thread and (thread["owner"] or _OWNERS.get(thread["name"]))
+        if thread is None or owner is None or fault.allowed:
+            continue
+        kind = "pull" if thread["pull"] else "issues"
+        page = f"https://github.com/{owner}/{thread['name']}/{kind}/{thread['number']}"
+        for rule in fault.detectors:
+            if rule not in told:
+                told.add(rule)
+                yield rule, "example", fault.description
+                yield rule, "example", page
 
 
 def _threads() -> Found:
