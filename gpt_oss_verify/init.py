@@ -26,6 +26,7 @@ from harness.errors import (
 )
 from harness.providers.entries import (
     LOCAL_FILE,
+    Prices,
     Provider,
     adhoc_provider,
     changed,
@@ -34,6 +35,7 @@ from harness.providers.entries import (
     looks_like_key,
     own_providers,
 )
+from harness.providers.price_tables import Table, table_prices
 from harness.providers.yaml_files import entry_text, with_entry
 from harness.records.conditions import BOTH_APIS, Api
 from harness.records.settings import names
@@ -61,6 +63,7 @@ def init(
     concurrency: Annotated[int | None, COUNT] = None,
     rpm: Annotated[int | None, COUNT] = None,
     tpm: Annotated[int | None, COUNT] = None,
+    prices: Table | None = None,
     providers_file: Annotated[Path, Parameter(name="--providers")] = LOCAL_FILE,
     offline: bool = False,
     force: bool = False,
@@ -80,6 +83,7 @@ def init(
         concurrency: Attempts in flight. Default: 8.
         rpm: Limit of requests per minute.
         tpm: Limit of tokens per minute.
+        prices: Take the prices from the table of this package, as it is installed here.
         providers_file: The file to write. Default: providers.yaml.
         offline: Send no request to the provider.
         force: Replace an existing entry of this name.
@@ -108,7 +112,11 @@ def init(
     entry = adhoc_provider(base_url, model or "any", wanted or BOTH_APIS, api_key_env)
     entry = changed(entry, name=name, **limits)
     provider = _with_model_and_apis(entry, model, wanted, offline=offline)
-    _write(providers_file, provider, limits)
+    if prices is not None:
+        found = table_prices(prices, provider)
+        provider = changed(provider, prices=found.prices)
+        say(f"Prices from {found.source}: {_shown(found.prices)} dollars per million tokens.")
+    _write(providers_file, provider, [*limits, "prices"])
     option = "" if providers_file == LOCAL_FILE else f"--providers {providers_file} "
     option += f"--provider {shlex.quote(provider.name)}"
     added = f"{provider.model} at {provider.base_url}, {' and '.join(provider.apis)}"
@@ -188,6 +196,12 @@ def _supported_apis(provider: Provider, models: list[str]) -> tuple[Api, ...]:
             "anyway with --apis."
         )
     return apis
+
+
+def _shown(prices: Prices) -> str:
+    """Return prices as text, such as `0.15 in, 0.6 out`."""
+    cached = "" if prices.cached_input is None else f" ({prices.cached_input:g} cached)"
+    return f"{prices.input:g} in{cached}, {prices.output:g} out"
 
 
 def _write(path: Path, provider: Provider, limits: Iterable[str]) -> None:

@@ -165,6 +165,7 @@ def read_usage(value: Mapping[str, Any], *, prompt: str, completion: str) -> Usa
         output_tokens=_count(usage.get(f"{completion}_tokens")),
         reasoning_tokens=_count(reasoning),
         total_tokens=_count(usage.get("total_tokens")),
+        cached_tokens=_count(nested(usage, f"{prompt}_tokens_details", "cached_tokens")),
     )
 
 

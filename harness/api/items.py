@@ -80,6 +80,7 @@ class Usage:
     output_tokens: int | None
     reasoning_tokens: int | None
     total_tokens: int | None
+    cached_tokens: int | None = None
 
 
 @dataclass(frozen=True)

@@ -119,14 +119,20 @@ BaseUrl = Annotated[Url, AfterValidator(_base_url)]
 
 
 class Prices(YamlModel):
-    """US dollars per million tokens."""
+    """US dollars per million tokens; without `cached_input`, cached ones cost as others."""
 
     input: float = Field(ge=0)
     output: float = Field(ge=0)
+    cached_input: float | None = Field(default=None, ge=0)
 
-    def dollars(self, prompt_tokens: float, completion_tokens: float) -> float:
-        """Return the cost of these tokens in US dollars."""
-        return (prompt_tokens * self.input + completion_tokens * self.output) / 1_000_000
+    def dollars(
+        self, prompt_tokens: float, completion_tokens: float, cached_tokens: float = 0
+    ) -> float:
+        """Return the cost of these tokens in US dollars; the cached ones are of the prompt."""
+        cached = min(cached_tokens, prompt_tokens)
+        price = self.input if self.cached_input is None else self.cached_input
+        given = (prompt_tokens - cached) * self.input + cached * price
+        return (given + completion_tokens * self.output) / 1_000_000
 
 
 class Launch(YamlModel):

@@ -14,8 +14,9 @@ from collections.abc import Callable
 
 import orjson
 
-from harness.api.dialect import Dialect
-from harness.api.items import UnreadableReplyError
+from harness.api.dialect import Dialect, events_of
+from harness.api.items import UnreadableReplyError, Usage
+from harness.api.stream_events import texts_of
 from harness.errors import ConfigurationError
 from harness.providers.entries import CHARACTERS_PER_TOKEN, Prices, Provider
 from harness.records.rollouts import SDK, Exchange, Sender
@@ -192,17 +193,28 @@ class Metered:
     async def _cost(self, exchange: Exchange, prices: Prices) -> float:
         if exchange.response is None or exchange.response.status >= 300:
             return 0.0
-        try:
-            usage = (await asyncio.to_thread(self._dialect.read, exchange)).usage
-        except UnreadableReplyError:
-            usage = None
+        usage, text = await asyncio.to_thread(_usage_and_text, self._dialect, exchange)
         given = usage.input_tokens if usage else None
         made = usage.output_tokens if usage else None
         if given is None:
             given = len(orjson.dumps(exchange.request.body)) // CHARACTERS_PER_TOKEN
         if made is None:
-            made = len(exchange.response.text) // CHARACTERS_PER_TOKEN
-        return prices.dollars(given, made)
+            made = len(text) // CHARACTERS_PER_TOKEN
+        return prices.dollars(given, made, (usage and usage.cached_tokens) or 0)
+
+
+def _usage_and_text(dialect: Dialect, exchange: Exchange) -> tuple[Usage | None, str]:
+    """Return the counts of a reply, and what the model wrote, without the events around it.
+
+    Of a stream that cannot be read, it is what arrived; of any other reply, the body.
+    """
+    try:
+        reply = dialect.read(exchange)
+    except UnreadableReplyError:
+        pieces = [text for event in events_of(exchange) for text in texts_of(event)]
+        body = exchange.response and exchange.response.body
+        return None, body or "".join(pieces)
+    return reply.usage, reply.generated
 
 
 def _at_least(value: float, limit: float | None) -> bool:

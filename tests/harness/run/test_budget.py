@@ -16,6 +16,7 @@ from harness.api.items import Message, RequestSettings, Sample
 from harness.errors import ConfigurationError
 from harness.providers.entries import Prices, adhoc_provider, changed
 from harness.records.conditions import Condition
+from harness.records.rollouts import Exchange, Request, Response, StreamPart
 from harness.records.settings import Limits
 from harness.run.attempts import Attempt
 from harness.run.budget import Budget, Metered
@@ -87,6 +88,56 @@ async def test_tokens_the_provider_did_not_report_are_estimated_in_the_cost(tmp_
     ) as mock:
         await sample(mock, tmp_path, Budget(Limits(max_cost=1.5)), concurrency=1, prices=PRICES)
         assert len(mock.posts) == 2
+
+
+PIECES = [{"reasoning": "I think of it. "}, {"content": "x" * 21}]
+CUT = [json.dumps({"choices": [{"index": 0, "delta": piece}]}) for piece in PIECES]
+ENDED = [*CUT, '{"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}', "[DONE]"]
+
+
+@pytest.mark.parametrize("events", [ENDED, CUT], ids=["whole", "broke off"])
+async def test_a_stream_without_usage_costs_its_texts_not_its_events(events, tmp_path):
+    stream = "".join(f"data: {event}\n\n" for event in events)
+    body = {"messages": []}
+    made = Exchange(
+        request=Request(method="POST", url="http://a/v1/chat/completions", headers={}, body=body),
+        response=Response(
+            status=200,
+            headers={"content-type": "text/event-stream"},
+            parts=tuple(StreamPart(0.0, block) for block in stream.split("\n\n") if block),
+        ),
+        started_at="2026-11-30T12:00:00+00:00",
+        elapsed=1.0,
+    )
+    (first,) = attempts(1)
+
+    class Fixed:
+        async def send(self, path, body, *, sender):
+            return made
+
+    budget = Budget(Limits(max_cost=99))
+    prices = Prices(input=0, output=1_000_000)
+    with Metered(Fixed(), budget, prices, first, DIALECTS["chat"]) as transport:  # type: ignore[arg-type]
+        await transport.send("/chat/completions", body)
+    assert budget.cost == 36 // 4
+
+
+def test_cached_tokens_have_a_price_of_their_own():
+    assert Prices(input=2, output=4).dollars(1_000_000, 500_000, 400_000) == 4.0
+    own = Prices(input=2, output=4, cached_input=1)
+    assert own.dollars(1_000_000, 500_000, 400_000) == pytest.approx(3.6)
+    assert own.dollars(10, 0, 99) == pytest.approx(1e-5)
+
+
+async def test_the_cost_of_a_run_counts_cached_tokens(tmp_path):
+    details = {"prompt_tokens_details": {"cached_tokens": 50}}
+    usage = {"prompt_tokens": 60, "completion_tokens": 40, "total_tokens": 100, **details}
+    body = {"choices": [{"index": 0, "finish_reason": "stop", "message": {"content": "Hi."}}]}
+    prices = Prices(input=1_000, output=1_000, cached_input=0)
+    async with MockProvider(always=mock_provider.text(json.dumps(body | {"usage": usage}))) as mock:
+        budget = Budget(Limits(max_cost=9))
+        await sample(mock, tmp_path, budget, concurrency=1, prices=prices)
+    assert budget.cost == pytest.approx(20 * 0.05)
 
 
 async def test_after_the_deadline_no_attempt_starts(tmp_path):
