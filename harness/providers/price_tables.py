@@ -6,6 +6,7 @@ Their data is published with each version, so a price is that of the version, no
 import importlib
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
 from typing import Literal, NamedTuple
 from urllib.parse import urlsplit
 
@@ -57,7 +58,7 @@ def table_prices(table: Table, provider: Provider) -> TablePrices:
 
 def _of_litellm(provider: Provider) -> Iterator[tuple[str, Prices]]:
     """Yield the rows of litellm's table for the last part of a model's name and the host."""
-    path = distribution("litellm").locate_file(_LITELLM)
+    path = Path(str(distribution("litellm").locate_file(_LITELLM)))
     labels = (urlsplit(provider.base_url).hostname or "").split(".")
     for name, row in orjson.loads(path.read_bytes()).items():
         seller = str(row.get("litellm_provider")).partition("_")[0]
