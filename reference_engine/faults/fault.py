@@ -1,6 +1,6 @@
 """Faults, the hooks at which they change the server, and the faults of the current request."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ V = TypeVar("V")
 class Hook(Generic[C]):
     """A point in the server where a fault can act with a change of type `C`.
 
-    As a decorator, a hook declares the function as the change of the fault of the same name.
+    As a decorator, a hook declares the function as the change of the fault that it names.
     """
 
     point: str
@@ -40,15 +40,18 @@ class Hook(Generic[C]):
 
         return Hook(self.point, adapt)
 
-    def __call__(self, change: C) -> C:
-        """Declare a function as the change of the fault that has its name."""
-        self.faults(**{cast("Callable[..., object]", change).__name__: change})
-        return change
+    def __call__(self, name: str) -> Callable[[C], C]:
+        """Declare the decorated function as the change of the fault with this name."""
 
-    def faults(self, **changes: C) -> None:
-        """Declare changes: `done_missing` of `done-missing`. Raises ValueError for a second one."""
-        for function, change in changes.items():
-            name = function.replace("_", "-")
+        def declare(change: C) -> C:
+            self.faults({name: change})
+            return change
+
+        return declare
+
+    def faults(self, changes: Mapping[str, C]) -> None:
+        """Declare the changes of faults by their names. Raises ValueError for a second one."""
+        for name, change in changes.items():
             if self.point in (points := CHANGES.setdefault(name, {})):
                 raise ValueError(f"The fault {name!r} changes the point {self.point!r} twice.")
             points[self.point] = self.adapt(change)

@@ -34,7 +34,7 @@ def test_every_change_belongs_to_one_row_of_the_catalogue():
 
 def test_a_fault_changes_a_point_once():
     with pytest.raises(ValueError, match="'done-missing' changes the point 'stream' twice"):
-        SSE_FILTER.faults(done_missing=lambda _: True)
+        SSE_FILTER.faults({"done-missing": lambda _: True})
 
 
 @pytest.mark.parametrize(

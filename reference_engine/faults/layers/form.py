@@ -49,98 +49,116 @@ def _is_response(part: Json) -> bool:
 
 
 hooks.OBJECT.faults(
-    content_index_missing=_lacking("content_index"),
-    usage_null=_setting("usage", None),
-    id_of_call_missing=_lacking(
-        "id", of=lambda part: "function" in part or part.get("type") == "function_call"
-    ),
-    call_type_always_null=_setting("type", None, of=_of_function),
-    call_type_always_missing=_lacking("type", of=_of_function),
-    call_index_null=_setting("index", None, of=_of_function),
-    call_id_missing=_lacking("call_id"),
-    call_name_missing=_lacking("name", of=lambda part: "arguments" in part),
-    choice_index_missing=_lacking("index", of=lambda part: "finish_reason" in part),
-    finish_missing=_setting("finish_reason", None),
-    role_always_missing=_lacking("role"),
-    content_missing=_lacking("content", of=lambda part: "tool_calls" in part),
-    reply_id_missing=_lacking("id", of=lambda part: "object" in part),
-    object_missing=_lacking("object"),
-    created_time_missing=_lacking("created", "created_at"),
-    model_missing=_lacking("model"),
-    usage_member_missing=_lacking("usage"),
-    usage_empty=_setting("usage", {}),
-    usage_without_details=_lacking(
-        *(f"{of}_tokens_details" for of in ("prompt", "completion", "input", "output"))
-    ),
-    usage_without_input=_lacking("input_tokens", "prompt_tokens"),
-    sequence_missing=_lacking("sequence_number"),
-    items_without_id=_lacking("id", of=_is_item),
-    output_index_missing=_lacking("output_index"),
-    final_output_empty=_setting("output", [], of=_is_response),
-    final_output_null=_setting("output", None, of=_is_response),
-    annotations_missing=_lacking("annotations"),
-    part_logprobs_missing=_lacking("logprobs"),
-    item_status_missing=_lacking("status", of=_is_item),
-    response_status_missing=_lacking("status", of=_is_response),
-    summary_missing=_lacking("summary", of=lambda part: part.get("type") == "reasoning"),
-    tools_missing=_lacking("tools", "tool_choice", "parallel_tool_calls"),
-    created_time_with_fraction=lambda part, _: part.update(
-        {key: part[key] + 0.25 for key in ("created", "created_at") if type(part.get(key)) is int}
-    ),
-    content_in_parts=lambda part, _: part.update(
-        {"content": [{"type": "text", "text": part["content"]}]}
-        if part.get("role") == "assistant" and isinstance(part.get("content"), str)
-        else {}
-    ),
-    fragments_doubled=lambda part, _: part.update(
-        {
-            key: part[key] * 2
-            for key in ("content", *(("delta",) if "item_id" in part else ()))
-            if isinstance(part.get(key), str)
-        }
-    ),
+    {
+        "content-index-missing": _lacking("content_index"),
+        "usage-null": _setting("usage", None),
+        "id-of-call-missing": _lacking(
+            "id", of=lambda part: "function" in part or part.get("type") == "function_call"
+        ),
+        "call-type-always-null": _setting("type", None, of=_of_function),
+        "call-type-always-missing": _lacking("type", of=_of_function),
+        "call-index-null": _setting("index", None, of=_of_function),
+        "call-id-missing": _lacking("call_id"),
+        "call-name-missing": _lacking("name", of=lambda part: "arguments" in part),
+        "choice-index-missing": _lacking("index", of=lambda part: "finish_reason" in part),
+        "finish-missing": _setting("finish_reason", None),
+        "role-always-missing": _lacking("role"),
+        "content-missing": _lacking("content", of=lambda part: "tool_calls" in part),
+        "reply-id-missing": _lacking("id", of=lambda part: "object" in part),
+        "object-missing": _lacking("object"),
+        "created-time-missing": _lacking("created", "created_at"),
+        "model-missing": _lacking("model"),
+        "usage-member-missing": _lacking("usage"),
+        "usage-empty": _setting("usage", {}),
+        "usage-without-details": _lacking(
+            *(f"{of}_tokens_details" for of in ("prompt", "completion", "input", "output"))
+        ),
+        "usage-without-input": _lacking("input_tokens", "prompt_tokens"),
+        "sequence-missing": _lacking("sequence_number"),
+        "items-without-id": _lacking("id", of=_is_item),
+        "output-index-missing": _lacking("output_index"),
+        "final-output-empty": _setting("output", [], of=_is_response),
+        "final-output-null": _setting("output", None, of=_is_response),
+        "annotations-missing": _lacking("annotations"),
+        "part-logprobs-missing": _lacking("logprobs"),
+        "item-status-missing": _lacking("status", of=_is_item),
+        "response-status-missing": _lacking("status", of=_is_response),
+        "summary-missing": _lacking("summary", of=lambda part: part.get("type") == "reasoning"),
+        "tools-missing": _lacking("tools", "tool_choice", "parallel_tool_calls"),
+        "created-time-with-fraction": lambda part, _: part.update(
+            {
+                key: part[key] + 0.25
+                for key in ("created", "created_at")
+                if type(part.get(key)) is int
+            }
+        ),
+        "content-in-parts": lambda part, _: part.update(
+            {"content": [{"type": "text", "text": part["content"]}]}
+            if part.get("role") == "assistant" and isinstance(part.get("content"), str)
+            else {}
+        ),
+        "fragments-doubled": lambda part, _: part.update(
+            {
+                key: part[key] * 2
+                for key in ("content", *(("delta",) if "item_id" in part else ()))
+                if isinstance(part.get(key), str)
+            }
+        ),
+    },
 )
 hooks.USAGE.faults(
-    usage_as_text=lambda usage, _: usage.update(
-        {name: str(value) for name, value in usage.items() if isinstance(value, int)}
-    )
+    {
+        "usage-as-text": lambda usage, _: usage.update(
+            {name: str(value) for name, value in usage.items() if isinstance(value, int)}
+        )
+    }
 )
 hooks.SSE_FILTER.faults(
-    created_event_missing=_without("created", "in_progress"),
-    item_added_missing=_without("output_item.added"),
-    item_done_missing=_without("output_item.done"),
-    text_done_missing=_without("output_text.done"),
-    arguments_done_missing=_without("function_call_arguments.done"),
-    text_deltas_missing=_without("output_text.delta"),
+    {
+        "created-event-missing": _without("created", "in_progress"),
+        "item-added-missing": _without("output_item.added"),
+        "item-done-missing": _without("output_item.done"),
+        "text-done-missing": _without("output_text.done"),
+        "arguments-done-missing": _without("function_call_arguments.done"),
+        "text-deltas-missing": _without("output_text.delta"),
+    },
 )
 hooks.SSE_EVENT.faults(
-    event_names_missing=lambda event: [replace(event, name=None)],
-    done_events_repeated=lambda event: [event] * (1 + event.type.endswith(".done")),
+    {
+        "event-names-missing": lambda event: [replace(event, name=None)],
+        "done-events-repeated": lambda event: [event] * (1 + event.type.endswith(".done")),
+    },
 )
 hooks.whole_text("call").faults(
-    arguments_without_brace=lambda text: text[1:],
-    arguments_in_single_quotes=lambda text: text.replace('"', "'"),
-    arguments_in_a_fence=lambda text: f"{text}\n```",
+    {
+        "arguments-without-brace": lambda text: text[1:],
+        "arguments-in-single-quotes": lambda text: text.replace('"', "'"),
+        "arguments-in-a-fence": lambda text: f"{text}\n```",
+    },
 )
-hooks.PAYLOAD.when(hooks.of_chat).faults(calls_missing=calls_dropped_reason_kept)
+hooks.PAYLOAD.when(hooks.of_chat).faults({"calls-missing": calls_dropped_reason_kept})
 hooks.RESPONSE.faults(
-    output_text_empty=lambda response, _: (
-        response.update(output_text="") if _is_response(response) else None
-    )
+    {
+        "output-text-empty": lambda response, _: (
+            response.update(output_text="") if _is_response(response) else None
+        )
+    }
 )
 hooks.PAYLOAD.faults(
-    item_ids_change=lambda data, _: data.update(
-        {"item_id": f"item_{data.get('sequence_number')}"} if "item_id" in data else {}
-    ),
-    response_id_changes_at_end=lambda data, _: (
-        data["response"].update(id=f"{data['response']['id']}0")
-        if data.get("type") == "response.completed"
-        else None
-    ),
+    {
+        "item-ids-change": lambda data, _: data.update(
+            {"item_id": f"item_{data.get('sequence_number')}"} if "item_id" in data else {}
+        ),
+        "response-id-changes-at-end": lambda data, _: (
+            data["response"].update(id=f"{data['response']['id']}0")
+            if data.get("type") == "response.completed"
+            else None
+        ),
+    },
 )
 
 
-@hooks.PAYLOAD
+@hooks.PAYLOAD("status-of-a-cut")
 def status_of_a_cut(data: Json, _: ClientRequest) -> None:
     response = response_of(data)
     if any(item.get("type") == "function_call" for item in response.get("output") or ()):
@@ -150,7 +168,7 @@ def status_of_a_cut(data: Json, _: ClientRequest) -> None:
             choice["finish_reason"] = "stop"
 
 
-@hooks.RESPONSE
+@hooks.RESPONSE("empty-message-first")
 def empty_message_first(response: Json, _: ClientRequest) -> None:
     output = response.get("output") or []
     if any(item.get("type") == "function_call" for item in output):
@@ -159,13 +177,15 @@ def empty_message_first(response: Json, _: ClientRequest) -> None:
 
 
 hooks.OBJECT.when(lambda _, request: not (request.streaming and request.api == "chat")).faults(
-    arguments_always_objects=lambda part, _: (
-        part.update(arguments=parsed(part["arguments"])) if part.get("arguments") else None
-    )
+    {
+        "arguments-always-objects": lambda part, _: (
+            part.update(arguments=parsed(part["arguments"])) if part.get("arguments") else None
+        )
+    }
 )
 
 
-@hooks.ALL_EVENTS
+@hooks.ALL_EVENTS("arguments-always-objects")
 def arguments_always_objects(events: list[SseEvent]) -> list[SseEvent]:
     """Put those of Chat into the delta after the first one of each call, or into this one."""
     deltas: dict[int, list[Json]] = defaultdict(list)
@@ -178,7 +198,7 @@ def arguments_always_objects(events: list[SseEvent]) -> list[SseEvent]:
     return events
 
 
-@hooks.ALL_EVENTS
+@hooks.ALL_EVENTS("cot-cut-to-last-fragment")
 def cot_cut_to_last_fragment(events: list[SseEvent]) -> list[SseEvent]:
     """Close the CoT as the stream helper of openai npm returns it."""
     kind = "response.reasoning_text"
@@ -195,15 +215,19 @@ def _middle(events: list[SseEvent]) -> int:
 
 
 hooks.ALL_EVENTS.faults(
-    stream_ends_in_the_middle=lambda events: events[: sum(not one.done for one in events) * 2 // 3],
-    event_cut_off=lambda events: [
-        replace(event, raw=event.encode()[:-11] + b"\n\n") if at == _middle(events) else event
-        for at, event in enumerate(events)
-    ],
+    {
+        "stream-ends-in-the-middle": lambda events: events[
+            : sum(not one.done for one in events) * 2 // 3
+        ],
+        "event-cut-off": lambda events: [
+            replace(event, raw=event.encode()[:-11] + b"\n\n") if at == _middle(events) else event
+            for at, event in enumerate(events)
+        ],
+    },
 )
 
 
-@hooks.ALL_EVENTS
+@hooks.ALL_EVENTS("error-event")
 def error_event(events: list[SseEvent]) -> list[SseEvent]:
     error = _ERROR | {"type": "server_error"}
     failed = SseEvent(error | {"sequence_number": 9}, "server_error")
@@ -211,7 +235,7 @@ def error_event(events: list[SseEvent]) -> list[SseEvent]:
     return [*events[: _middle(events)], ended]
 
 
-@hooks.ALL_EVENTS
+@hooks.ALL_EVENTS("response-failed")
 def response_failed(events: list[SseEvent]) -> list[SseEvent]:
     last = events[-1]
     if last.type != "response.completed":
@@ -226,11 +250,11 @@ _FAILED_CHOICE: Json = {
     "error": {"message": _ERROR["message"]},
 }
 hooks.CHOICE.when(lambda _, request: not request.streaming).faults(
-    error_in_choice=lambda choice, _: choice.update(_FAILED_CHOICE)
+    {"error-in-choice": lambda choice, _: choice.update(_FAILED_CHOICE)}
 )
 
 
-@hooks.ALL_EVENTS
+@hooks.ALL_EVENTS("error-in-choice")
 def error_in_choice(events: list[SseEvent]) -> list[SseEvent]:
     middle = _middle(events)
     if not events[middle].choice:
@@ -251,17 +275,22 @@ def _more(
 
 
 hooks.ALL_EVENTS.faults(
-    empty_choices=_more(lambda event: event.choice and event.updated(choices=[]).data, 1),
-    keepalive_event=_more(
-        lambda event: {"type": "response.keepalive", "sequence_number": 0} if event.type else {}, 1
-    ),
-    foreign_event_first=_more(
-        lambda event: {
-            **{k: v for k, v in (event.data or {}).items() if k not in _OF_ANSWERS},
-            "replica": "b",
-        },
-        0,
-    ),
+    {
+        "empty-choices": _more(lambda event: event.choice and event.updated(choices=[]).data, 1),
+        "keepalive-event": _more(
+            lambda event: (
+                {"type": "response.keepalive", "sequence_number": 0} if event.type else {}
+            ),
+            1,
+        ),
+        "foreign-event-first": _more(
+            lambda event: {
+                **{k: v for k, v in (event.data or {}).items() if k not in _OF_ANSWERS},
+                "replica": "b",
+            },
+            0,
+        ),
+    },
 )
 
 
@@ -277,15 +306,17 @@ def _zstd(body: bytes) -> bytes:
 
 
 hooks.REPLY.faults(
-    plain_text=lambda reply, _: replace(
-        reply, headers=reply.headers | {"content-type": "text/plain"}
-    ),
-    zstd_forced=lambda reply, _: replace(
-        reply,
-        headers=reply.headers | {"content-encoding": "zstd"},
-        body=_zstd(reply.body) if reply.body else b"",
-    ),
+    {
+        "plain-text": lambda reply, _: replace(
+            reply, headers=reply.headers | {"content-type": "text/plain"}
+        ),
+        "zstd-forced": lambda reply, _: replace(
+            reply,
+            headers=reply.headers | {"content-encoding": "zstd"},
+            body=_zstd(reply.body) if reply.body else b"",
+        ),
+    },
 )
 hooks.ALL_EVENTS.faults(
-    zstd_forced=lambda events: [SseEvent(raw=_zstd(b"".join(e.encode() for e in events)))]
+    {"zstd-forced": lambda events: [SseEvent(raw=_zstd(b"".join(e.encode() for e in events)))]}
 )

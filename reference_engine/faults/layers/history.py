@@ -29,61 +29,79 @@ _WHOLE_NUMBER = re.compile(r"(?<=[\[:, ])\d+(?=[,\]}])")
 _INSTRUCTIONS: dict[str, str | None] = {}  # those of each response, by its id
 _TOOLS: dict[str, list[Json]] = {}  # likewise the tools
 hooks.ITEM_FILTER.faults(
-    stored_answers_lost=lambda item: not (_continues() and isinstance(item, Answer)),
-    stored_reasoning_lost=lambda item: not (_continues() and isinstance(item, Reasoning)),
-    tool_loop_reasoning_dropped=lambda item: not isinstance(item, Reasoning),
-    preamble_not_replayed=lambda item: not isinstance(item, Preamble),
+    {
+        "stored-answers-lost": lambda item: not (_continues() and isinstance(item, Answer)),
+        "stored-reasoning-lost": lambda item: not (_continues() and isinstance(item, Reasoning)),
+        "tool-loop-reasoning-dropped": lambda item: not isinstance(item, Reasoning),
+        "preamble-not-replayed": lambda item: not isinstance(item, Preamble),
+    },
 )
 hooks.ITEMS.faults(
-    question_after_result_dropped=lambda items: [
-        item
-        for before, item in zip((None, *items), items, strict=False)
-        if not (isinstance(before, Result) and isinstance(item, User))
-    ]
+    {
+        "question-after-result-dropped": lambda items: [
+            item
+            for before, item in zip((None, *items), items, strict=False)
+            if not (isinstance(before, Result) and isinstance(item, User))
+        ]
+    }
 )
-hooks.ITEMS.faults(old_messages_dropped=lambda items: items[-8:])
+hooks.ITEMS.faults({"old-messages-dropped": lambda items: items[-8:]})
 hooks.PROMPT.faults(
-    stale_reasoning_kept=lambda _, conversation: render_all(conversation),
-    reasoning_dropped_by_library=lambda _, conversation: render_all(
-        replace(conversation, items=tuple(_dropped_by_library(conversation.items)))
-    ),
+    {
+        "stale-reasoning-kept": lambda _, conversation: render_all(conversation),
+        "reasoning-dropped-by-library": lambda _, conversation: render_all(
+            replace(conversation, items=tuple(_dropped_by_library(conversation.items)))
+        ),
+    },
 )
 hooks.item_text(Result).faults(
-    long_result_cut=lambda text: text[:16_000],
-    empty_results_filled=lambda text: text or "(no output)",
+    {
+        "long-result-cut": lambda text: text[:16_000],
+        "empty-results-filled": lambda text: text or "(no output)",
+    },
 )
 hooks.item_text(Reasoning).faults(
-    reasoning_on_one_line=lambda text: " ".join(text.split()),
-    long_reasoning_cut=lambda text: text[:4_000],
+    {
+        "reasoning-on-one-line": lambda text: " ".join(text.split()),
+        "long-reasoning-cut": lambda text: text[:4_000],
+    },
 )
-hooks.item_text(Preamble).faults(preamble_on_one_line=lambda text: " ".join(text.split()))
+hooks.item_text(Preamble).faults({"preamble-on-one-line": lambda text: " ".join(text.split())})
 hooks.item_text(Call).faults(
-    decimals_in_earlier_arguments=lambda text: _WHOLE_NUMBER.sub(r"\g<0>.0", text),
-    arguments_escaped_twice_in_history=json.dumps,
+    {
+        "decimals-in-earlier-arguments": lambda text: _WHOLE_NUMBER.sub(r"\g<0>.0", text),
+        "arguments-escaped-twice-in-history": json.dumps,
+    },
 )
 # Without the recipient, the prompt is as long as a healthy one that omits the call's content type.
 hooks.HEADER.faults(
-    result_without_recipient=lambda header: header.replace(" to=assistant", ""),
-    answer_without_channel=lambda header: "assistant" if header == _FINAL else header,
-    reasoning_without_channel=lambda header: "assistant" if header == _ANALYSIS else header,
+    {
+        "result-without-recipient": lambda header: header.replace(" to=assistant", ""),
+        "answer-without-channel": lambda header: "assistant" if header == _FINAL else header,
+        "reasoning-without-channel": lambda header: "assistant" if header == _ANALYSIS else header,
+    },
 )
 hooks.MESSAGE.faults(
-    history_ends_with_return=lambda message: _ended(message, _FINAL, "<|return|>"),
+    {"history-ends-with-return": lambda message: _ended(message, _FINAL, "<|return|>")},
 )
 hooks.REQUEST.when(hooks.of_responses).faults(
-    unstored_response_kept=lambda body, _: body.update(store=True)
+    {"unstored-response-kept": lambda body, _: body.update(store=True)}
 )
 hooks.REQUEST.when(lambda body, _: "previous_response_id" in body).faults(
-    continued_instructions_ignored=lambda body, _: body.update(instructions=None)
+    {"continued-instructions-ignored": lambda body, _: body.update(instructions=None)}
 )
 hooks.REQUEST.when(hooks.of_responses).faults(
-    conversation_ignored=lambda body, _: body.pop("conversation", None),
-    context_management_ignored=lambda body, _: body.pop("context_management", None),
+    {
+        "conversation-ignored": lambda body, _: body.pop("conversation", None),
+        "context-management-ignored": lambda body, _: body.pop("context_management", None),
+    },
 )
 hooks.RESPONSE.faults(
-    previous_response_ignored=hooks.echo("previous_response_id"),
-    continued_instructions_ignored=hooks.echo("instructions"),
-    unstored_response_kept=hooks.echo("store", default=True),
+    {
+        "previous-response-ignored": hooks.echo("previous_response_id"),
+        "continued-instructions-ignored": hooks.echo("instructions"),
+        "unstored-response-kept": hooks.echo("store", default=True),
+    },
 )
 
 
@@ -106,39 +124,39 @@ def _dropped_by_library(items: hooks.Items) -> hooks.Items:
     return [item for at, item in enumerate(items) if at > first or not isinstance(item, Reasoning)]
 
 
-@hooks.ITEMS
+@hooks.ITEMS("stored-history-doubled")
 def stored_history_doubled(items: hooks.Items) -> Iterable[ConversationItem]:
     new = len(messages_of(dict(BODY.get()))) or 1
     stored = [item for item in items[:-new] if not isinstance(item, Developer)]
     return (*items[:-new], *stored, *items[-new:]) if _continues() else items
 
 
-@hooks.ITEMS
+@hooks.ITEMS("reasoning-dropped-beside-preamble")
 def reasoning_dropped_beside_preamble(items: hooks.Items) -> Iterable[ConversationItem]:
     before = {at - 1 for at, item in enumerate(items) if isinstance(item, Preamble)}
     return (i for at, i in enumerate(items) if at not in before or not isinstance(i, Reasoning))
 
 
-@hooks.ITEMS
+@hooks.ITEMS("reasoning-of-first-call-dropped")
 def reasoning_of_first_call_dropped(items: hooks.Items) -> Iterable[ConversationItem]:
     thoughts = [at for at, item in enumerate(items) if isinstance(item, Reasoning)]
     return (item for at, item in enumerate(items) if at not in thoughts[:-1])
 
 
-@hooks.ITEMS
+@hooks.ITEMS("result-names-mixed-up")
 def result_names_mixed_up(items: hooks.Items) -> Iterable[ConversationItem]:
     names = [item.name for item in items if isinstance(item, Call)]
     return (replace(i, name=names[-1]) if isinstance(i, Result) else i for i in items)
 
 
-@hooks.ITEMS
+@hooks.ITEMS("result-order-reversed")
 def result_order_reversed(items: hooks.Items) -> Iterator[ConversationItem]:
     for results, group in groupby(items, lambda item: isinstance(item, Result)):
         run = list(group)
         yield from reversed(run) if results else run
 
 
-@hooks.ITEMS
+@hooks.ITEMS("equal-results-dropped")
 def equal_results_dropped(items: hooks.Items) -> Iterable[ConversationItem]:
     return (
         item
@@ -147,19 +165,19 @@ def equal_results_dropped(items: hooks.Items) -> Iterable[ConversationItem]:
     )
 
 
-@hooks.REQUEST_MESSAGE.when(hooks.of_chat)
+@hooks.REQUEST_MESSAGE.when(hooks.of_chat)("chat-reasoning-not-replayed")
 def chat_reasoning_not_replayed(message: Json, _: ClientRequest) -> None:
     for key in ("reasoning", "reasoning_content"):
         message.pop(key, None)
 
 
-@hooks.REQUEST
+@hooks.REQUEST("reasoning-items-not-replayed")
 def reasoning_items_not_replayed(body: Json, _: ClientRequest) -> None:
     if items := messages_of(body):
         items[:] = [item for item in items if item.get("type") != "reasoning"]
 
 
-@hooks.REQUEST.when(hooks.of_chat)
+@hooks.REQUEST.when(hooks.of_chat)("chat-reasoning-refused")
 def chat_reasoning_refused(body: Json, _: ClientRequest) -> None:
     for at, message in enumerate(messages_of(body)):
         if "reasoning" in message:
@@ -167,32 +185,32 @@ def chat_reasoning_refused(body: Json, _: ClientRequest) -> None:
             raise invalid(f"messages[{at}].reasoning", text)
 
 
-@hooks.REQUEST_MESSAGE
+@hooks.REQUEST_MESSAGE("thinking-with-calls-crashes")
 def thinking_with_calls_crashes(message: Json, _: ClientRequest) -> None:
     if all(message.get(key) for key in ("content", "reasoning", "tool_calls")):
         raise ApiError(500, "Cannot pass both content and thinking in an assistant message.")
 
 
-@hooks.REQUEST_MESSAGE
+@hooks.REQUEST_MESSAGE("null-content-as-text")
 def null_content_as_text(message: Json, _: ClientRequest) -> None:
     if message.get("tool_calls") and message.get("content") is None:
         message["content"] = "None"
 
 
-@hooks.REQUEST_MESSAGE
+@hooks.REQUEST_MESSAGE("content-parts-lost")
 def content_parts_lost(message: Json, _: ClientRequest) -> None:
     content = message.get("content")
     if isinstance(content, list) and message.get("type") != "reasoning":
         del content[1:]
 
 
-@hooks.REQUEST_MESSAGE.when(hooks.of_chat)
+@hooks.REQUEST_MESSAGE.when(hooks.of_chat)("parts-beside-calls-lost")
 def parts_beside_calls_lost(message: Json, _: ClientRequest) -> None:
     if message.get("tool_calls") and isinstance(message.get("content"), list):
         message["content"] = None
 
 
-@hooks.REQUEST_MESSAGE
+@hooks.REQUEST_MESSAGE("result-parts-lost")
 def result_parts_lost(message: Json, _: ClientRequest) -> None:
     key = "output" if message.get("type") == "function_call_output" else "content"
     result = key == "output" or message.get("role") == "tool"
@@ -200,13 +218,13 @@ def result_parts_lost(message: Json, _: ClientRequest) -> None:
         message[key] = ""
 
 
-@hooks.REQUEST.when(hooks.of_responses)
+@hooks.REQUEST.when(hooks.of_responses)("compaction-items-dropped")
 def compaction_items_dropped(body: Json, _: ClientRequest) -> None:
     if isinstance(given := body.get("input"), list):
         body["input"] = [item for item in given if item.get("type") != "compaction"]
 
 
-@hooks.REQUEST
+@hooks.REQUEST("previous-response-ignored")
 def previous_response_ignored(body: Json, _: ClientRequest) -> None:
     if "previous_response_id" not in body:
         return
@@ -216,7 +234,7 @@ def previous_response_ignored(body: Json, _: ClientRequest) -> None:
     body |= {"previous_response_id": None, "input": items or " "}
 
 
-@hooks.REQUEST
+@hooks.REQUEST("earlier-instructions-added")
 def earlier_instructions_added(body: Json, _: ClientRequest) -> None:
     if earlier := _INSTRUCTIONS.get(body.get("previous_response_id") or ""):
         body["instructions"] = f"{earlier}\n{body.get('instructions') or ''}"
@@ -228,7 +246,7 @@ def _keep_instructions(response: Json, request: ClientRequest) -> None:
         _INSTRUCTIONS[response["id"]] = response["instructions"]
 
 
-@hooks.REQUEST
+@hooks.REQUEST("earlier-tools-kept")
 def earlier_tools_kept(body: Json, _: ClientRequest) -> None:
     if earlier := _TOOLS.get(body.get("previous_response_id") or ""):
         body["tools"] = earlier
@@ -241,12 +259,11 @@ def _keep_tools(response: Json, request: ClientRequest) -> None:
 
 
 hooks.RESPONSE.faults(
-    earlier_instructions_added=_keep_instructions,
-    earlier_tools_kept=_keep_tools,
+    {"earlier-instructions-added": _keep_instructions, "earlier-tools-kept": _keep_tools},
 )
 
 
-@hooks.REQUEST_MESSAGE
+@hooks.REQUEST_MESSAGE("system-parts-as-objects")
 def system_parts_as_objects(message: Json, _: ClientRequest) -> None:
     parts = message.get("content")
     if message.get("role") in ("system", "developer") and isinstance(parts, list):
@@ -255,14 +272,14 @@ def system_parts_as_objects(message: Json, _: ClientRequest) -> None:
 
 _ENDS = frozenset({"response.completed", "response.incomplete", "response.failed", "error"})
 
-hooks.REQUEST.when(hooks.of_sockets).faults(socket_state_lost=previous_response_ignored)
+hooks.REQUEST.when(hooks.of_sockets).faults({"socket-state-lost": previous_response_ignored})
 hooks.REQUEST.when(hooks.of_sockets).faults(
-    socket_generates_always=lambda body, _: body.pop("generate", None)
+    {"socket-generates-always": lambda body, _: body.pop("generate", None)}
 )
-hooks.RESPONSE.faults(socket_state_lost=hooks.echo("previous_response_id"))
+hooks.RESPONSE.faults({"socket-state-lost": hooks.echo("previous_response_id")})
 
 
-@hooks.SOCKET
+@hooks.SOCKET("socket-events-reordered")
 async def socket_events_reordered(events: hooks.SocketEvents, _: object) -> hooks.SocketEvents:
     held: Json | None = None
     async for event in events:
@@ -278,7 +295,7 @@ async def socket_events_reordered(events: hooks.SocketEvents, _: object) -> hook
             yield event
 
 
-@hooks.SOCKET
+@hooks.SOCKET("socket-responses-mixed")
 async def socket_responses_mixed(
     events: hooks.SocketEvents, waiting: Callable[[], int]
 ) -> hooks.SocketEvents:
@@ -299,7 +316,7 @@ async def socket_responses_mixed(
         yield event
 
 
-@hooks.SOCKET
+@hooks.SOCKET("socket-errors-close")
 async def socket_errors_close(events: hooks.SocketEvents, _: object) -> hooks.SocketEvents:
     async for event in events:
         yield None if event is None or event["type"] == "error" else event

@@ -26,13 +26,13 @@ _TIMES: Counter[bytes] = Counter()
 _OF_PROMPT = ("prompt_tokens", "input_tokens", "total_tokens")
 _KEYED = ("model", "messages", "input", "instructions", "tools")
 
-hooks.PARSED.faults(sometimes_empty=dropped("answer"))
+hooks.PARSED.faults({"sometimes-empty": dropped("answer")})
 hooks.whole_text("answer").faults(
-    words_sometimes_masked=lambda text: re.sub(r"(?<=[\w,;:] )\w{2,}", "***", text, count=1)
+    {"words-sometimes-masked": lambda text: re.sub(r"(?<=[\w,;:] )\w{2,}", "***", text, count=1)}
 )
 
 
-@hooks.INPUT
+@hooks.INPUT("prefix-cache-hides-results")
 def prefix_cache_hides_results(tokens: list[int]) -> list[int]:
     encode = harmony_encoding().encode
     starts = [at for at, token in enumerate(tokens) if token == START]
@@ -43,7 +43,7 @@ def prefix_cache_hides_results(tokens: list[int]) -> list[int]:
     return [*tokens[:after], START, *encode("assistant")]
 
 
-@hooks.REPLY
+@hooks.REPLY("replies-cached-with-new-ids")
 def replies_cached_with_new_ids(reply: Reply, request: ClientRequest) -> Reply:
     if reply.status != 200 or not reply.body:
         return reply
@@ -58,7 +58,7 @@ def replies_cached_with_new_ids(reply: Reply, request: ClientRequest) -> Reply:
     return Reply(reply.status, reply.headers, orjson.dumps(body))
 
 
-@hooks.REPLY
+@hooks.REPLY("cache-key-lacks-temperature")
 def cache_key_lacks_temperature(reply: Reply, request: ClientRequest) -> Reply:
     if reply.status != 200 or not reply.body:
         return reply
@@ -82,19 +82,23 @@ def _stored(key: object, reply: Reply, fewest: int = 1) -> Reply:
 
 
 hooks.REPLY.faults(
-    cache_by_meaning=lambda reply, request: _stored(
-        ["meaning", request.api, re.sub(r"\d+", "#", str(_beside_seed(request)).lower())], reply
-    ),
-    cache_from_third_request=lambda reply, request: _stored(
-        ["third", request.api, _beside_seed(request)], reply, fewest=2
-    ),
-    cache_key_lacks_options=lambda reply, request: _stored(
-        ["options", request.api, *(request.body.get(name) for name in _KEYED)], reply
-    ),
+    {
+        "cache-by-meaning": lambda reply, request: _stored(
+            ["meaning", request.api, re.sub(r"\d+", "#", str(_beside_seed(request)).lower())], reply
+        ),
+        "cache-from-third-request": lambda reply, request: _stored(
+            ["third", request.api, _beside_seed(request)], reply, fewest=2
+        ),
+        "cache-key-lacks-options": lambda reply, request: _stored(
+            ["options", request.api, *(request.body.get(name) for name in _KEYED)], reply
+        ),
+    },
 )
 
 
-@hooks.REPLY.when(lambda reply, request: request.api == "chat" and reply.status == 200)
+@hooks.REPLY.when(lambda reply, request: request.api == "chat" and reply.status == 200)(
+    "repeated-prompts-degenerate"
+)
 def repeated_prompts_degenerate(reply: Reply, request: ClientRequest) -> Reply:
     """From the second equal greedy request on, a long answer becomes one word over and over."""
     if not reply.body or request.body.get("temperature") != 0:
@@ -113,7 +117,7 @@ def repeated_prompts_degenerate(reply: Reply, request: ClientRequest) -> Reply:
 _ARGUMENTS: dict[tuple[str, str], str] = {}
 
 
-@hooks.CALL.when(lambda call, request: not request.streaming)
+@hooks.CALL.when(lambda call, request: not request.streaming)("arguments-of-another-call")
 def arguments_of_another_call(call: Json, request: ClientRequest) -> None:
     """Return the arguments of the call of the same function before this one, of any request."""
     own = call.get("function", call)
@@ -126,7 +130,7 @@ def _beside_seed(request: ClientRequest) -> Json:
     return {name: value for name, value in request.body.items() if name != "seed"}
 
 
-@hooks.REQUEST
+@hooks.REQUEST("reply-of-another-request")
 def reply_of_another_request(body: Json, request: ClientRequest) -> None:
     last = _LAST.get(request.api)
     _LAST[request.api] = dict(body)
@@ -136,19 +140,19 @@ def reply_of_another_request(body: Json, request: ClientRequest) -> None:
     body |= {messages_key(body): last.get(messages_key(last))} | tools
 
 
-@hooks.REPLY.when(lambda reply, _: reply.status == 200 and bool(reply.body))
+@hooks.REPLY.when(lambda reply, _: reply.status == 200 and bool(reply.body))("errors-as-replies")
 def errors_as_replies(reply: Reply, _: ClientRequest) -> Reply:
     error = {"message": "Upstream error.", "type": "server_error", "param": None, "code": None}
     return Reply(reply.status, reply.headers, orjson.dumps({"error": error}))
 
 
-@hooks.CHOICE
+@hooks.CHOICE("answers-sometimes-refused")
 def answers_sometimes_refused(choice: Json, _: ClientRequest) -> None:
     if (message := choice.get("message")) and message.get("content"):
         message |= {"content": None, "refusal": "I cannot help with that."}
 
 
-@hooks.CHOICE
+@hooks.CHOICE("first-words-sometimes-lost")
 def first_words_sometimes_lost(choice: Json, _: ClientRequest) -> None:
     if (message := choice.get("message")) and message.get("content"):
         message["content"] = re.sub(r"^\W*\w+", "", message["content"])
@@ -162,7 +166,7 @@ _DECLINES = (
 )
 
 
-@hooks.CHOICE
+@hooks.CHOICE("earlier-answers-given-again")
 def earlier_answers_given_again(choice: Json, request: ClientRequest) -> None:
     turns = (turn for turn in messages_of(request.body) if turn.get("role") == "assistant")
     before = [turn["content"] for turn in turns if isinstance(turn.get("content"), str)]
@@ -170,22 +174,26 @@ def earlier_answers_given_again(choice: Json, request: ClientRequest) -> None:
         choice["message"]["content"] = before[-1]
 
 
-@hooks.CHOICE
+@hooks.CHOICE("answers-declined-in-their-place")
 def answers_declined_in_their_place(choice: Json, _: ClientRequest) -> None:
     if (message := choice.get("message")) and (said := message.get("content")):
         message |= {"content": _DECLINES[len(said) % len(_DECLINES)], "reasoning": None}
 
 
 hooks.USAGE.faults(
-    replica_with_another_template=lambda usage, _: usage.update(
-        {name: usage[name] + 7 for name in usage if name in _OF_PROMPT}
-    )
+    {
+        "replica-with-another-template": lambda usage, _: usage.update(
+            {name: usage[name] + 7 for name in usage if name in _OF_PROMPT}
+        )
+    }
 )
 hooks.RESPONSE.faults(
-    ids_sometimes_shared=lambda response, _: response.update(
-        {"id": f"resp_{0:032}"} if "id" in response else {}
-    ),
-    other_model_sometimes=lambda response, _: response.update(
-        {"model": "gpt-oss-mini"} if "model" in response else {}
-    ),
+    {
+        "ids-sometimes-shared": lambda response, _: response.update(
+            {"id": f"resp_{0:032}"} if "id" in response else {}
+        ),
+        "other-model-sometimes": lambda response, _: response.update(
+            {"model": "gpt-oss-mini"} if "model" in response else {}
+        ),
+    },
 )

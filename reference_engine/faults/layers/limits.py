@@ -23,19 +23,23 @@ _LONGEST_LIMIT = 100_000
 _NOTICE = "The reply was cut because it reached the token limit. Please send a shorter request."
 
 hooks.LIMIT.faults(
-    limit_ignored=lambda _: None,
-    limit_hidden=lambda limit: limit or 16,
-    limit_hidden_of_512=lambda limit: limit or 512,
-    limit_hidden_of_long_replies=lambda limit: limit or _LONGEST_REPLY,
-    limit_lowered_of_long_replies=lambda limit: min(limit or _LONGEST_REPLY, _LONGEST_REPLY),
+    {
+        "limit-ignored": lambda _: None,
+        "limit-hidden": lambda limit: limit or 16,
+        "limit-hidden-of-512": lambda limit: limit or 512,
+        "limit-hidden-of-long-replies": lambda limit: limit or _LONGEST_REPLY,
+        "limit-lowered-of-long-replies": lambda limit: min(limit or _LONGEST_REPLY, _LONGEST_REPLY),
+    },
 )
 hooks.PROMPT.faults(
-    prompt_cut_in_the_middle=lambda tokens, _: (
-        tokens[:_KEPT_AT_START] + tokens[_KEPT_AT_START - _LONGEST_PROMPT :]
-        if len(tokens) > _LONGEST_PROMPT
-        else tokens
-    ),
-    prompt_cut_at_the_front=lambda tokens, _: tokens[-_LONGEST_CONTEXT:],
+    {
+        "prompt-cut-in-the-middle": lambda tokens, _: (
+            tokens[:_KEPT_AT_START] + tokens[_KEPT_AT_START - _LONGEST_PROMPT :]
+            if len(tokens) > _LONGEST_PROMPT
+            else tokens
+        ),
+        "prompt-cut-at-the-front": lambda tokens, _: tokens[-_LONGEST_CONTEXT:],
+    },
 )
 
 
@@ -45,11 +49,11 @@ def _limit_of_request() -> int:
 
 
 hooks.PROMPT.when(lambda *_: _limit_of_request() >= _LONGEST_LIMIT).faults(
-    large_limit_cuts_prompt=lambda tokens, _: tokens[len(tokens) // 4 :]
+    {"large-limit-cuts-prompt": lambda tokens, _: tokens[len(tokens) // 4 :]}
 )
-hooks.item_text(User).faults(overflow_cut_silently=lambda text: text[:12_000])
+hooks.item_text(User).faults({"overflow-cut-silently": lambda text: text[:12_000]})
 hooks.REQUEST.when(hooks.of_streams).faults(
-    stop_ignored_in_streams=lambda body, _: body.update(stop=None)
+    {"stop-ignored-in-streams": lambda body, _: body.update(stop=None)}
 )
 
 
@@ -58,7 +62,7 @@ def _truncated(data: Json) -> bool:
     return "length" in finished or response_of(data).get("status") == "incomplete"
 
 
-@hooks.PAYLOAD
+@hooks.PAYLOAD("truncation-as-completed")
 def truncation_as_completed(data: Json, _: ClientRequest) -> None:
     for choice in choices(data):
         if choice.get("finish_reason") == "length":
@@ -70,7 +74,7 @@ def truncation_as_completed(data: Json, _: ClientRequest) -> None:
         data["type"] = "response.completed"
 
 
-@hooks.PAYLOAD
+@hooks.PAYLOAD("truncated-text-lost")
 def truncated_text_lost(data: Json, _: ClientRequest) -> None:
     if data.get("object") in ("chat.completion", "response") and _truncated(data):
         for message in chat_messages(data):
@@ -83,17 +87,17 @@ CUT_MESSAGE = hooks.CHAT_MESSAGE.when(
 )
 """Each message of a whole Chat reply that the token limit cut."""
 CUT_MESSAGE.when(lambda _, request: request.body.get("response_format")).faults(
-    truncated_json_lost=lambda message, _: message.update(content=None)
+    {"truncated-json-lost": lambda message, _: message.update(content=None)}
 )
 
 
-@CUT_MESSAGE
+@CUT_MESSAGE("truncated-cot-as-answer")
 def truncated_cot_as_answer(message: Json, _: ClientRequest) -> None:
     if not message.get("content"):
         message |= {"content": message.get("reasoning"), "reasoning": None}
 
 
-@CUT_MESSAGE
+@CUT_MESSAGE("truncated-cot-split")
 def truncated_cot_split(message: Json, _: ClientRequest) -> None:
     cot = message.get("reasoning") or ""
     if cot and not (message.get("content") or message.get("tool_calls")):
@@ -101,25 +105,25 @@ def truncated_cot_split(message: Json, _: ClientRequest) -> None:
         message |= {"reasoning": cot[:half], "content": cot[half:]}
 
 
-@CUT_MESSAGE
+@CUT_MESSAGE("truncated-notice")
 def truncated_notice(message: Json, _: ClientRequest) -> None:
     if not (message.get("content") or message.get("tool_calls")):
         message["content"] = _NOTICE
 
 
-@hooks.OUTPUT_ITEM
+@hooks.OUTPUT_ITEM("cut-item-completed")
 def cut_item_completed(item: Json, _: ClientRequest) -> None:
     if item.get("status") == "incomplete":
         item["status"] = "completed"
 
 
-@hooks.RESPONSE
+@hooks.RESPONSE("incomplete-details-missing")
 def incomplete_details_missing(response: Json, _: ClientRequest) -> None:
     if response.get("status") == "incomplete":
         response["incomplete_details"] = None
 
 
-@hooks.PARSER
+@hooks.PARSER("stop-acts-on-reasoning")
 def stop_acts_on_reasoning(parser: HarmonyParser, request: GenerationRequest) -> HarmonyParser:
     stops = StopStrings(request.stop)
 

@@ -47,14 +47,14 @@ def _positions(change: Callable[[Tensor], Tensor]) -> hooks.ModelChange:
 
 
 hooks.MODEL.faults(
-    positions_end_early=_positions(lambda positions: positions.clamp(max=_POSITIONS - 1))
+    {"positions-end-early": _positions(lambda positions: positions.clamp(max=_POSITIONS - 1))}
 )
 hooks.INPUT.faults(
-    prefix_cache_ignores_effort=lambda tokens: _cached_head(tokens, tokens.index(START, 1)),
+    {"prefix-cache-ignores-effort": lambda tokens: _cached_head(tokens, tokens.index(START, 1))},
 )
 
 
-@hooks.FORWARD
+@hooks.FORWARD("positions-restarted-by-cache-hit")
 def positions_restarted_by_cache_hit(model: Transformer, run: Forward) -> Forward:
     begun: dict[int, tuple[weakref.ref[array[int]], int]] = {}
     running = threading.local()  # `shift` of each row that the thread runs
@@ -80,7 +80,7 @@ def positions_restarted_by_cache_hit(model: Transformer, run: Forward) -> Forwar
     return restarted
 
 
-@hooks.ROW
+@hooks.ROW("block-lost")
 def block_lost(row: Row) -> Row:
     if row.start // BLOCK <= _DAMAGED:  # It is not written yet.
         return row
@@ -89,7 +89,7 @@ def block_lost(row: Row) -> Row:
     return replace(row, full=full)
 
 
-@hooks.ROW
+@hooks.ROW("window-page-freed-early")
 def window_page_freed_early(row: Row) -> Row:
     first = max(row.start - 127, 0) // BLOCK
     if first >= row.start // BLOCK:
@@ -103,7 +103,7 @@ _HEADS: OrderedDict[tuple[int, ...], list[int]] = OrderedDict()
 _MOST_HEADS = 256
 
 
-@hooks.INPUT
+@hooks.INPUT("prefix-cache-ignores-tools")
 def prefix_cache_ignores_tools(tokens: list[int]) -> list[int]:
     user = [START, *harmony_encoding().encode("user")]
     places = (at for at in range(len(tokens)) if tokens[at : at + len(user)] == user)

@@ -42,17 +42,19 @@ def _rounded(steps: int) -> hooks.ModelChange:
 
 
 hooks.MODEL.faults(
-    model_noise_10=_noisy(0.1, seed=7),
-    model_noise_12=_noisy(0.12, seed=3),
-    model_noise_13=_noisy(0.13, seed=11),
-    model_noise_16=_noisy(0.16, seed=5),
-    model_noise_20=_noisy(0.2, seed=1),
-    model_noise_24=_noisy(0.24, seed=2),
-    model_of_four_bits=_rounded(7),
-    model_of_three_bits=_rounded(3),
+    {
+        "model-noise-10": _noisy(0.1, seed=7),
+        "model-noise-12": _noisy(0.12, seed=3),
+        "model-noise-13": _noisy(0.13, seed=11),
+        "model-noise-16": _noisy(0.16, seed=5),
+        "model-noise-20": _noisy(0.2, seed=1),
+        "model-noise-24": _noisy(0.24, seed=2),
+        "model-of-four-bits": _rounded(7),
+        "model-of-three-bits": _rounded(3),
+    },
 )
 
 
-@hooks.MODEL
+@hooks.MODEL("model-less-certain")
 def model_less_certain(model: Transformer) -> None:
     model.norm.scale.mul_(0.6)  # so all logits are multiplied by 0.6

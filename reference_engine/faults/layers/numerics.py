@@ -69,19 +69,23 @@ class _OtherLayers(ModelConfig):
 
 
 CONFIG.faults(
-    window_one_too_long=lambda c: replace(c, sliding_window=c.sliding_window + 1),
-    window_one_too_short=lambda c: replace(c, sliding_window=c.sliding_window - 1),
-    window_on_odd_layers=lambda c: _OtherLayers(**vars(c), kinds=(_FULL, _SLIDING)),
-    window_nowhere=lambda c: _OtherLayers(**vars(c), kinds=(_FULL, _FULL)),
-    window_everywhere=lambda c: _OtherLayers(**vars(c), kinds=(_SLIDING, _SLIDING)),
+    {
+        "window-one-too-long": lambda c: replace(c, sliding_window=c.sliding_window + 1),
+        "window-one-too-short": lambda c: replace(c, sliding_window=c.sliding_window - 1),
+        "window-on-odd-layers": lambda c: _OtherLayers(**vars(c), kinds=(_FULL, _SLIDING)),
+        "window-nowhere": lambda c: _OtherLayers(**vars(c), kinds=(_FULL, _FULL)),
+        "window-everywhere": lambda c: _OtherLayers(**vars(c), kinds=(_SLIDING, _SLIDING)),
+    },
 )
 ATTENTION.faults(
-    sinks_dropped=lambda attention: attention.sinks.fill_(-math.inf),
-    sinks_of_other_heads=lambda attention: attention.sinks.copy_(attention.sinks.roll(1)),
+    {
+        "sinks-dropped": lambda attention: attention.sinks.fill_(-math.inf),
+        "sinks-of-other-heads": lambda attention: attention.sinks.copy_(attention.sinks.roll(1)),
+    },
 )
 
 
-@hooks.MODEL
+@hooks.MODEL("yarn-rounded")
 def yarn_rounded(model: Transformer) -> None:
     config = model.config
     half = config.head_dim // 2
@@ -98,7 +102,7 @@ def yarn_rounded(model: Transformer) -> None:
     model.rotary.frequencies.copy_(plain * (1 - ramp) + plain / config.rope_factor * ramp)
 
 
-@hooks.MODEL
+@hooks.MODEL("yarn-missing")
 def yarn_missing(model: Transformer) -> None:
     plain, model.rotary.concentration = rotary_frequencies(replace(model.config, rope_factor=1.0))
     model.rotary.frequencies.copy_(plain)
@@ -127,7 +131,7 @@ class _Fp8Attention(Attention):
         return super().forward(x, cos, sin, _Fp8Cache(context))
 
 
-@ATTENTION
+@ATTENTION("kv-cache-fp8")
 def kv_cache_fp8(attention: Attention) -> None:
     attention.__class__ = _Fp8Attention
 
@@ -135,7 +139,7 @@ def kv_cache_fp8(attention: Attention) -> None:
 _last_prompt: list[int] = []
 
 
-@hooks.INPUT
+@hooks.INPUT("prefix-of-another-prompt")
 def prefix_of_another_prompt(tokens: list[int]) -> list[int]:
     length = (min(len(tokens), len(_last_prompt)) - 1) // BLOCK * BLOCK
     read = _last_prompt[:length] + tokens[max(length, 0) :]
@@ -215,31 +219,33 @@ def _zero(*parameters: Tensor | None) -> None:
 
 
 EXPERTS.faults(
-    swiglu_without_plus_one=lambda e: setattr(staged(e), "activation", _without_plus_one),
-    swiglu_without_clamp=lambda e: setattr(e, "limit", math.inf),
-    expert_bias_missing=lambda e: _zero(e.mlp2_bias),
-    router_softmax_over_all=lambda e: setattr(staged(e), "shares", _shares_of_all),
-    expert_bias_unweighted=lambda e: setattr(staged(e), "bias_weighted", False),
-    expert_of_another_token=lambda e: setattr(staged(e), "shares", _one_of_another_token),
-    experts_in_tf32=lambda e: setattr(staged(e), "rounded", _tf32),
+    {
+        "swiglu-without-plus-one": lambda e: setattr(staged(e), "activation", _without_plus_one),
+        "swiglu-without-clamp": lambda e: setattr(e, "limit", math.inf),
+        "expert-bias-missing": lambda e: _zero(e.mlp2_bias),
+        "router-softmax-over-all": lambda e: setattr(staged(e), "shares", _shares_of_all),
+        "expert-bias-unweighted": lambda e: setattr(staged(e), "bias_weighted", False),
+        "expert-of-another-token": lambda e: setattr(staged(e), "shares", _one_of_another_token),
+        "experts-in-tf32": lambda e: setattr(staged(e), "rounded", _tf32),
+    },
 )
-ATTENTION.faults(shard_lost=lambda attention: _zero(attention.out.weight.chunk(2, dim=1)[1]))
+ATTENTION.faults({"shard-lost": lambda attention: _zero(attention.out.weight.chunk(2, dim=1)[1])})
 
 
-@EXPERTS
+@EXPERTS("gate-and-up-in-halves")
 def gate_and_up_in_halves(experts: MixtureOfExperts) -> None:
     for x in (experts.mlp1_weight, experts.mlp1_bias):  # (experts, 2 I, H) and (experts, 2 I)
         x.copy_(torch.stack(x.chunk(2, dim=1), dim=2).flatten(1, 2))
 
 
-@EXPERTS
+@EXPERTS("fp4-nibbles-swapped")
 def fp4_nibbles_swapped(experts: MixtureOfExperts) -> None:
     # The last dimension of each expert's weight is packed.
     for x in (*experts.mlp1_weight, *experts.mlp2_weight.mT):
         x.copy_(torch.stack((x[:, 1::2], x[:, ::2]), -1).flatten(-2))
 
 
-@EXPERTS
+@EXPERTS("experts-in-int4")
 def experts_in_int4(experts: MixtureOfExperts) -> None:
     # Symmetric with the largest value at -8, so that its opposite is cut to 7: as ONNX Runtime.
     for x in (*experts.mlp1_weight, *experts.mlp2_weight.mT):
@@ -249,14 +255,14 @@ def experts_in_int4(experts: MixtureOfExperts) -> None:
         x.copy_(((blocks / scale).round().clamp(-8, 7) * scale).flatten(-2))
 
 
-@EXPERTS
+@EXPERTS("expert-garbage")
 def expert_garbage(experts: MixtureOfExperts) -> None:
     first = experts.mlp2_weight[0]
     noise = torch.randn(first.shape, generator=torch.Generator().manual_seed(0))
     first.copy_(noise.to(first) * first.float().std().to(first.dtype))
 
 
-@hooks.MODEL
+@hooks.MODEL("layer-missing")
 def layer_missing(model: Transformer) -> None:
     *_, last = model.blocks
     _zero(last.attn.out.weight, last.attn.out.bias, last.mlp.mlp2_weight, last.mlp.mlp2_bias)

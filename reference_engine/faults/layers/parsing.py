@@ -147,7 +147,7 @@ def _ignored(keyword: str, beside: str) -> hooks.JsonEdit:
     return change
 
 
-@hooks.whole_text("call")
+@hooks.whole_text("call")("long-calls-fail")
 def long_calls_fail(arguments: str) -> str:
     if len(arguments) > _LONGEST_CALL:
         raise ApiError(500, "Failed to parse tool call arguments as JSON.")
@@ -155,29 +155,33 @@ def long_calls_fail(arguments: str) -> str:
 
 
 hooks.PARSER.faults(
-    raw_markers_in_content=lambda _, __: _Unparsed(show_special=True),
-    stripped_markers_in_content=lambda _, __: _Unparsed(show_special=False),
-    characters_broken=lambda _, __: _TokenwiseParser(),
-    parser_shared=lambda parser, _: _SharedParser(parser),
+    {
+        "raw-markers-in-content": lambda _, __: _Unparsed(show_special=True),
+        "stripped-markers-in-content": lambda _, __: _Unparsed(show_special=False),
+        "characters-broken": lambda _, __: _TokenwiseParser(),
+        "parser-shared": lambda parser, _: _SharedParser(parser),
+    },
 )
 hooks.PARSER.when(lambda *_: BODY.get().get("stream") is True).faults(
-    characters_broken_in_streams=lambda *_: _TokenwiseParser()
+    {"characters-broken-in-streams": lambda *_: _TokenwiseParser()}
 )
-hooks.whole_text("reasoning").faults(title_before_cot=lambda text: f"Thoughts:\n\n{text}")
-hooks.whole_text("answer").faults(space_before_answers=lambda text: f" {text}")
+hooks.whole_text("reasoning").faults({"title-before-cot": lambda text: f"Thoughts:\n\n{text}"})
+hooks.whole_text("answer").faults({"space-before-answers": lambda text: f" {text}"})
 hooks.PARSED.faults(
-    cot_in_content=recast("reasoning", "answer"),
-    answer_missing=dropped("answer"),
-    answer_in_reasoning=recast("answer", "reasoning"),
-    call_in_content=recast("call", "answer"),
-    call_in_reasoning=recast("call", "reasoning"),
-    call_omitted=dropped("call"),
-    preamble_lost=dropped("preamble"),  # only prescribed replies have one
-    header_crash=_failure(500, _HEADER_ERROR),
-    header_crash_blames_client=_failure(400, _HEADER_ERROR),
-    text_escaped_for_html=lambda event: [
-        replace(event, text=html.escape(event.text)) if isinstance(event, Delta) else event
-    ],
+    {
+        "cot-in-content": recast("reasoning", "answer"),
+        "answer-missing": dropped("answer"),
+        "answer-in-reasoning": recast("answer", "reasoning"),
+        "call-in-content": recast("call", "answer"),
+        "call-in-reasoning": recast("call", "reasoning"),
+        "call-omitted": dropped("call"),
+        "preamble-lost": dropped("preamble"),  # only prescribed replies have one
+        "header-crash": _failure(500, _HEADER_ERROR),
+        "header-crash-blames-client": _failure(400, _HEADER_ERROR),
+        "text-escaped-for-html": lambda event: [
+            replace(event, text=html.escape(event.text)) if isinstance(event, Delta) else event
+        ],
+    },
 )
 AFTER_RESULT = hooks.PARSED.when(
     lambda _, request: any(isinstance(item, Result) for item in request.conversation.items[-1:])
@@ -186,48 +190,49 @@ AFTER_RESULT = hooks.PARSED.when(
 
 hooks.PARSED.when(
     lambda *_: "input" in BODY.get() and not (BODY.get().get("reasoning") or {}).get("summary")
-).faults(cot_only_with_summary=dropped("reasoning"))
-AFTER_RESULT.faults(reasoning_missing_after_result=dropped("reasoning"))
+).faults({"cot-only-with-summary": dropped("reasoning")})
+AFTER_RESULT.faults({"reasoning-missing-after-result": dropped("reasoning")})
 AFTER_RESULT.when(lambda *_: BODY.get().get("stream") is True).faults(
-    cot_in_content_after_result=recast("reasoning", "answer")
+    {"cot-in-content-after-result": recast("reasoning", "answer")}
 )
 hooks.PARSED.when(
     lambda _, request: (
         sum(isinstance(item, Result) for item in request.conversation.items) >= _MANY_RESULTS
     )
-).faults(calls_lost_after_five_results=dropped("call"))
+).faults({"calls-lost-after-five-results": dropped("call")})
 hooks.NEW_EDITOR.faults(
-    answer_repeated=lambda: _repeated("answer"),
-    call_doubled=lambda: _repeated("call"),
+    {"answer-repeated": lambda: _repeated("answer"), "call-doubled": lambda: _repeated("call")},
 )
 hooks.whole_text("answer").faults(
-    markdown_of_answers_removed=lambda text: re.sub(r"\n{2,}", "\n", re.sub(r"[*`]", "", text))
+    {"markdown-of-answers-removed": lambda text: re.sub(r"\n{2,}", "\n", re.sub(r"[*`]", "", text))}
 )
-hooks.CONVERSATION.faults(format_ignored=lambda c: replace(c, answer_format=None))
-hooks.REQUEST.when(hooks.of_streams).faults(format_ignored_in_streams=_drop_format)
+hooks.CONVERSATION.faults({"format-ignored": lambda c: replace(c, answer_format=None)})
+hooks.REQUEST.when(hooks.of_streams).faults({"format-ignored-in-streams": _drop_format})
 hooks.REQUEST.when(lambda body, _: "(?=" in str([body.get(name) for name in _FORMATS])).faults(
-    uncompiled_schemas_ignored=_drop_format
+    {"uncompiled-schemas-ignored": _drop_format}
 )
 hooks.REQUEST.faults(
-    any_of_beside_properties_ignored=_ignored("anyOf", beside="properties"),
-    unique_items_ignored=_ignored("uniqueItems", beside="items"),
+    {
+        "any-of-beside-properties-ignored": _ignored("anyOf", beside="properties"),
+        "unique-items-ignored": _ignored("uniqueItems", beside="items"),
+    },
 )
 STRUCTURED.when(lambda _, request: "$ref" in str(request.conversation.answer_format)).faults(
-    answers_with_references_empty=dropped("answer")
+    {"answers-with-references-empty": dropped("answer")}
 )
 hooks.REQUEST.when(lambda body, _: body.get("tools")).faults(
-    format_ignored_beside_tools=_drop_format
+    {"format-ignored-beside-tools": _drop_format}
 )
 hooks.REQUEST.when(lambda body, _: body.keys() & _FORMATS).faults(
-    tools_ignored_beside_format=lambda body, _: body.pop("tools", None)
+    {"tools-ignored-beside-format": lambda body, _: body.pop("tools", None)}
 )
-STRUCTURED.faults(json_in_reasoning=recast("answer", "reasoning"))
+STRUCTURED.faults({"json-in-reasoning": recast("answer", "reasoning")})
 STRUCTURED.when(
     lambda _, request: any(isinstance(item, Answer) for item in request.conversation.items)
-).faults(grammar_on_later_replies=lambda _: [])
+).faults({"grammar-on-later-replies": lambda _: []})
 
 
-@hooks.PARSED
+@hooks.PARSED("cot-in-tags")
 def cot_in_tags(event: Event) -> Iterable[Event]:
     match event:
         case Started("reasoning"):
@@ -237,7 +242,7 @@ def cot_in_tags(event: Event) -> Iterable[Event]:
     return recast("reasoning", "answer")(event)
 
 
-@hooks.PARSED
+@hooks.PARSED("reasoning-with-notice")
 def reasoning_with_notice(event: Event) -> list[Event]:
     match event:
         case Ended("reasoning"):
@@ -245,7 +250,7 @@ def reasoning_with_notice(event: Event) -> list[Event]:
     return [event]
 
 
-@hooks.NEW_EDITOR
+@hooks.NEW_EDITOR("word-lost")
 def word_lost() -> hooks.EventChange:
     numbers = itertools.count(1)
 
@@ -258,20 +263,20 @@ def word_lost() -> hooks.EventChange:
     return change
 
 
-@hooks.OUTPUT_ITEM
+@hooks.OUTPUT_ITEM("call-as-mcp-call")
 def call_as_mcp_call(item: Json, _: ClientRequest) -> None:
     if item.get("type") == "function_call":
         item |= {"type": "mcp_call", "server_label": "functions"}
         item.pop("call_id")
 
 
-@hooks.OUTPUT_ITEM
+@hooks.OUTPUT_ITEM("answer-labelled-commentary")
 def answer_labelled_commentary(item: Json, _: ClientRequest) -> None:
     if "phase" in item:
         item["phase"] = "commentary"
 
 
-@STRUCTURED
+@STRUCTURED("grammar-on-analysis")
 def grammar_on_analysis(event: Event) -> list[Event]:
     match event:
         case Delta("reasoning", text):
@@ -288,16 +293,20 @@ def _schema_name() -> str:
 STREAMED_JSON = STRUCTURED.when(lambda *_: BODY.get().get("stream") is True)
 """Each event of the parser, in streams that must follow a schema."""
 STREAMED_JSON.faults(
-    schema_name_before_answer=lambda event: (
-        [event, Delta("answer", _schema_name())] if event == Started("answer") else [event]
-    ),
-    preface_before_streamed_json=lambda event: (
-        [event, Delta("answer", "Here is the JSON:\n")] if event == Started("answer") else [event]
-    ),
+    {
+        "schema-name-before-answer": lambda event: (
+            [event, Delta("answer", _schema_name())] if event == Started("answer") else [event]
+        ),
+        "preface-before-streamed-json": lambda event: (
+            [event, Delta("answer", "Here is the JSON:\n")]
+            if event == Started("answer")
+            else [event]
+        ),
+    },
 )
 
 
-@STRUCTURED
+@STRUCTURED("json-in-fences")
 def json_in_fences(event: Event) -> list[Event]:
     match event:
         case Started("answer"):
@@ -307,7 +316,7 @@ def json_in_fences(event: Event) -> list[Event]:
     return [event]
 
 
-@hooks.CONVERSATION
+@hooks.CONVERSATION("json-object-empty")
 def json_object_empty(conversation: Conversation) -> Conversation:
     wanted = conversation.answer_format
     if wanted is None or "properties" in wanted.schema:
@@ -315,7 +324,7 @@ def json_object_empty(conversation: Conversation) -> Conversation:
     return replace(conversation, answer_format=replace(wanted, schema=_EMPTY_OBJECT, strict=True))
 
 
-@hooks.OUTPUT_ITEM
+@hooks.OUTPUT_ITEM("answer-as-mcp-call")
 def answer_as_mcp_call(item: Json, request: ClientRequest) -> None:
     wanted = (request.body.get("text") or {}).get("format") or {}
     if wanted.get("type", "text") != "text" and item.get("type") == "message":
@@ -325,31 +334,37 @@ def answer_as_mcp_call(item: Json, request: ClientRequest) -> None:
 
 
 hooks.whole_text("call").faults(
-    entities_in_arguments_decoded=html.unescape,
-    arguments_in_snake_case=lambda text: re.sub(
-        r'(?<=[a-z])([A-Z])(?=\w*":)', lambda found: f"_{found[1].lower()}", text
-    ),
+    {
+        "entities-in-arguments-decoded": html.unescape,
+        "arguments-in-snake-case": lambda text: re.sub(
+            r'(?<=[a-z])([A-Z])(?=\w*":)', lambda found: f"_{found[1].lower()}", text
+        ),
+    },
 )
 hooks.whole_text("answer").faults(
-    long_answers_cut=lambda text: text if len(text) < _LONG_ANSWER else text[: len(text) // 2],
-    last_quarter_of_answers_lost=lambda text: text[: len(text) * 3 // 4],
-    answers_doubled=lambda text: text + text,
-    spaces_before_punctuation_lost=lambda text: re.sub(r" (?=[.,!?])", "", text),
-    character_of_answers_garbled=lambda text: (
-        f"{text[: len(text) // 2]}\N{REPLACEMENT CHARACTER}{text[len(text) // 2 + 1 :]}"
-    ),
+    {
+        "long-answers-cut": lambda text: (
+            text if len(text) < _LONG_ANSWER else text[: len(text) // 2]
+        ),
+        "last-quarter-of-answers-lost": lambda text: text[: len(text) * 3 // 4],
+        "answers-doubled": lambda text: text + text,
+        "spaces-before-punctuation-lost": lambda text: re.sub(r" (?=[.,!?])", "", text),
+        "character-of-answers-garbled": lambda text: (
+            f"{text[: len(text) // 2]}\N{REPLACEMENT CHARACTER}{text[len(text) // 2 + 1 :]}"
+        ),
+    },
 )
-hooks.whole_text("reasoning").faults(reasoning_emptied=lambda _: "")
+hooks.whole_text("reasoning").faults({"reasoning-emptied": lambda _: ""})
 
 
-@hooks.whole_text("reasoning")
+@hooks.whole_text("reasoning")("word-of-reasoning-lost")
 def word_of_reasoning_lost(text: str) -> str:
     words = text.split(" ")
     del words[len(words) // 2]
     return " ".join(words)
 
 
-@hooks.whole_text("answer")
+@hooks.whole_text("answer")("structured-answers-in-ascii")
 def structured_answers_in_ascii(text: str) -> str:
     schema = "json_schema" in str(BODY.get().get("response_format") or BODY.get().get("text"))
     return text.encode("ascii", "ignore").decode() if schema else text

@@ -20,40 +20,46 @@ _PYTHON = (
 _ADDRESS = re.compile(r"[\w.]+@[\w.]+|\d{9,}")
 _WITHOUT_WIDTH = re.compile(r"[\u200b-\u200f\ufeff]")
 
-hooks.ITEM_FILTER.faults(system_dropped=lambda item: not isinstance(item, Developer))
+hooks.ITEM_FILTER.faults({"system-dropped": lambda item: not isinstance(item, Developer)})
 hooks.DEVELOPER_TEXT.faults(
-    instructions_heading_missing=lambda text: text.removeprefix(_INSTRUCTIONS)
+    {"instructions-heading-missing": lambda text: text.removeprefix(_INSTRUCTIONS)}
 )
 hooks.SYSTEM_TEXT.faults(
-    functions_note_without_tools=lambda text: text.removesuffix(_NOTE) + _NOTE,
-    functions_note_missing=lambda text: text.removesuffix(_NOTE),
-    channel_list_changed=lambda text: text.replace(" commentary,", ""),
-    builtin_advertised=lambda text: text.replace("\n\n# Valid", f"{_PYTHON}# Valid", 1),
+    {
+        "functions-note-without-tools": lambda text: text.removesuffix(_NOTE) + _NOTE,
+        "functions-note-missing": lambda text: text.removesuffix(_NOTE),
+        "channel-list-changed": lambda text: text.replace(" commentary,", ""),
+        "builtin-advertised": lambda text: text.replace("\n\n# Valid", f"{_PYTHON}# Valid", 1),
+    },
 )
 hooks.CONVERSATION.faults(
-    effort_ignored=lambda conversation: replace(conversation, effort="medium"),
-    effort_ignored_with_tools=lambda conversation: (
-        replace(conversation, effort="medium") if conversation.tools else conversation
-    ),
-    effort_ignored_in_streams=lambda conversation: (
-        replace(conversation, effort="medium") if BODY.get().get("stream") else conversation
-    ),
+    {
+        "effort-ignored": lambda conversation: replace(conversation, effort="medium"),
+        "effort-ignored-with-tools": lambda conversation: (
+            replace(conversation, effort="medium") if conversation.tools else conversation
+        ),
+        "effort-ignored-in-streams": lambda conversation: (
+            replace(conversation, effort="medium") if BODY.get().get("stream") else conversation
+        ),
+    },
 )
 
 
 hooks.RESPONSE.faults(
-    instructions_ignored_without_tools=hooks.echo("instructions"),
-    instructions_ignored_beside_messages=hooks.echo("instructions"),
+    {
+        "instructions-ignored-without-tools": hooks.echo("instructions"),
+        "instructions-ignored-beside-messages": hooks.echo("instructions"),
+    },
 )
 
 
-@hooks.REQUEST
+@hooks.REQUEST("instructions-ignored-without-tools")
 def instructions_ignored_without_tools(body: Json, _: ClientRequest) -> None:
     if not body.get("tools"):
         body.pop("instructions", None)
 
 
-@hooks.REQUEST
+@hooks.REQUEST("instructions-ignored-beside-messages")
 def instructions_ignored_beside_messages(body: Json, _: ClientRequest) -> None:
     roles = {message.get("role") for message in messages_of(body)}
     if roles & {"system", "developer"}:
@@ -61,43 +67,48 @@ def instructions_ignored_beside_messages(body: Json, _: ClientRequest) -> None:
 
 
 hooks.MESSAGE.faults(
-    system_message_missing=lambda message: [] if message.role == "system" else [message]
+    {"system-message-missing": lambda message: [] if message.role == "system" else [message]}
 )
-hooks.HEADER.faults(user_named_human=lambda header: "human" if header == "user" else header)
+hooks.HEADER.faults({"user-named-human": lambda header: "human" if header == "user" else header})
 hooks.item_text(User).faults(
-    non_ascii_escaped=lambda text: text.encode("ascii", "backslashreplace").decode(),
-    addresses_masked=lambda text: _ADDRESS.sub("[REDACTED]", text),
-    characters_composed=lambda text: _WITHOUT_WIDTH.sub("", unicodedata.normalize("NFC", text)),
-    user_text_trimmed=str.strip,
+    {
+        "non-ascii-escaped": lambda text: text.encode("ascii", "backslashreplace").decode(),
+        "addresses-masked": lambda text: _ADDRESS.sub("[REDACTED]", text),
+        "characters-composed": lambda text: _WITHOUT_WIDTH.sub(
+            "", unicodedata.normalize("NFC", text)
+        ),
+        "user-text-trimmed": str.strip,
+    },
 )
 hooks.TOOL.faults(
-    descriptions_in_lower_case=lambda tool: replace(
-        tool, description=(tool.description or "").lower()
-    )
+    {
+        "descriptions-in-lower-case": lambda tool: replace(
+            tool, description=(tool.description or "").lower()
+        )
+    }
 )
 hooks.item_text(Developer).faults(
-    long_instructions_cut=lambda text: text[:8_000],
-    instructions_trimmed=str.strip,
+    {"long-instructions-cut": lambda text: text[:8_000], "instructions-trimmed": str.strip},
 )
-hooks.item_text(Result).faults(results_trimmed=str.strip)
+hooks.item_text(Result).faults({"results-trimmed": str.strip})
 hooks.item_text(User, Developer, Answer, Result).faults(
-    text_escaped_as_html=html.escape,
+    {"text-escaped-as-html": html.escape},
 )
 
 
-@hooks.ITEMS
+@hooks.ITEMS("second-system-dropped")
 def second_system_dropped(items: hooks.Items) -> Iterator[ConversationItem]:
     first = next((item for item in items if isinstance(item, Developer)), None)
     return (item for item in items if item is first or not isinstance(item, Developer))
 
 
-@hooks.ITEMS
+@hooks.ITEMS("late-system-dropped")
 def late_system_dropped(items: hooks.Items) -> Iterator[ConversationItem]:
     first = next((at for at, item in enumerate(items) if not isinstance(item, Developer)), 0)
     return (item for at, item in enumerate(items) if at < first or not isinstance(item, Developer))
 
 
-@hooks.ITEMS
+@hooks.ITEMS("questions-joined")
 def questions_joined(items: hooks.Items) -> list[ConversationItem]:
     joined: list[ConversationItem] = []
     for item in items:
@@ -108,20 +119,20 @@ def questions_joined(items: hooks.Items) -> list[ConversationItem]:
     return joined
 
 
-@hooks.MESSAGE
+@hooks.MESSAGE("system-as-system-message")
 def system_as_system_message(message: Message) -> list[Message]:
     if message.role != "developer" or message.content is None:
         return [message]
     return [replace(message, header="system", content=message.content.removeprefix(_INSTRUCTIONS))]
 
 
-@hooks.DEVELOPER_TEXT
+@hooks.DEVELOPER_TEXT("tools-before-instructions")
 def tools_before_instructions(text: str) -> str:
     instructions, found, tools = text.partition("\n\n# Tools\n\n")
     return f"# Tools\n\n{tools}\n\n{instructions}" if found else text
 
 
-@hooks.PROMPT
+@hooks.PROMPT("special-tokens-in-user-text")
 def special_tokens_in_user_text(tokens: list[int], conversation: Conversation) -> list[int]:
     for item in conversation.items:
         if isinstance(item, User):

@@ -42,45 +42,51 @@ class _UnstoppedParser(parse.HarmonyParser):
 
 
 hooks.SAMPLING.faults(
-    token_zero_up_to_limit=lambda params: _limited(params),
-    answers_that_loop=lambda params: _limited(params),
-    hidden_top_p=lambda params: replace(params, top_p=min(params.top_p, 0.9)),
-    # The small model is too certain to show a lower temperature.
-    temperature_lowered=lambda params: replace(params, temperature=0.7 * params.temperature),
-    temperature_fixed=lambda params: replace(params, temperature=0.7),
-    always_greedy=lambda params: replace(params, temperature=0.0),
-    seed_constant=lambda params: replace(params, seed=params.seed or _DEFAULT_SEED),
-    seed_ignored=lambda params: replace(params, seed=None),
-    seed_zero_ignored=lambda params: replace(params, seed=params.seed or None),
-    call_not_a_stop=lambda params: _unstopped(params, parse.CALL),
-    return_not_a_stop=lambda params: _unstopped(params, parse.RETURN),
+    {
+        "token-zero-up-to-limit": lambda params: _limited(params),
+        "answers-that-loop": lambda params: _limited(params),
+        "hidden-top-p": lambda params: replace(params, top_p=min(params.top_p, 0.9)),
+        # The small model is too certain to show a lower temperature.
+        "temperature-lowered": lambda params: replace(params, temperature=0.7 * params.temperature),
+        "temperature-fixed": lambda params: replace(params, temperature=0.7),
+        "always-greedy": lambda params: replace(params, temperature=0.0),
+        "seed-constant": lambda params: replace(params, seed=params.seed or _DEFAULT_SEED),
+        "seed-ignored": lambda params: replace(params, seed=None),
+        "seed-zero-ignored": lambda params: replace(params, seed=params.seed or None),
+        "call-not-a-stop": lambda params: _unstopped(params, parse.CALL),
+        "return-not-a-stop": lambda params: _unstopped(params, parse.RETURN),
+    },
 )
 hooks.PARSER.faults(
-    call_not_a_stop=lambda _, __: _UnstoppedParser(parse.CALL),
-    return_not_a_stop=lambda _, __: _UnstoppedParser(parse.RETURN),
+    {
+        "call-not-a-stop": lambda _, __: _UnstoppedParser(parse.CALL),
+        "return-not-a-stop": lambda _, __: _UnstoppedParser(parse.RETURN),
+    },
 )
 hooks.REQUEST.faults(
-    default_temperature_lowered=lambda body, _: body.setdefault("temperature", 0.7)
+    {"default-temperature-lowered": lambda body, _: body.setdefault("temperature", 0.7)}
 )
 hooks.REQUEST.when(lambda body, _: "temperature" in body).faults(
-    top_p_dropped_beside_temperature=lambda body, _: body.pop("top_p", None)
+    {"top-p-dropped-beside-temperature": lambda body, _: body.pop("top_p", None)}
 )
 hooks.REQUEST.when(lambda body, _: bool(body.get("tools"))).faults(
-    temperature_zero_beside_tools=lambda body, _: body.update(temperature=0)
+    {"temperature-zero-beside-tools": lambda body, _: body.update(temperature=0)}
 )
-hooks.REQUEST.when(lambda body, _: "n" in body).faults(n_ignored=lambda body, _: body.update(n=1))
+hooks.REQUEST.when(lambda body, _: "n" in body).faults(
+    {"n-ignored": lambda body, _: body.update(n=1)}
+)
 
 
 def _limited(params: SamplingParams) -> SamplingParams:
     return replace(params, max_tokens=min(params.max_tokens, _LONGEST_RUNAWAY))
 
 
-@hooks.LOGITS
+@hooks.LOGITS("token-zero-up-to-limit")
 def token_zero_up_to_limit(logits: Tensor, tokens: Sequence[int]) -> Tensor:
     return _forced(logits, 0) if tokens[-1] in (parse.MESSAGE, 0) else logits
 
 
-@hooks.LOGITS
+@hooks.LOGITS("answers-that-loop")
 def answers_that_loop(logits: Tensor, tokens: Sequence[int]) -> Tensor:
     special = next(at for at in reversed(range(len(tokens))) if tokens[at] >= parse.FIRST_SPECIAL)
     in_text = tokens[special] == parse.MESSAGE and len(tokens) - special > _LOOP
@@ -98,7 +104,7 @@ def _unstopped(params: SamplingParams, token: int) -> SamplingParams:
     return replace(params, max_tokens=limit, stop_token_ids=params.stop_token_ids - {token})
 
 
-@hooks.LOGITS
+@hooks.LOGITS("repetition-penalty")
 def repetition_penalty(logits: Tensor, tokens: Sequence[int]) -> Tensor:
     seen = torch.tensor(sorted(set(tokens)), device=logits.device)
     scores = logits[seen]
@@ -107,7 +113,7 @@ def repetition_penalty(logits: Tensor, tokens: Sequence[int]) -> Tensor:
     return logits
 
 
-@hooks.LOGITS
+@hooks.LOGITS("constrain-token-masked")
 def constrain_token_masked(logits: Tensor, _: Sequence[int]) -> Tensor:
     logits = logits.clone()
     logits[parse.CONSTRAIN] = -math.inf
@@ -126,7 +132,7 @@ def edit_logprobs(data: Json, change: Callable[[list[Json]], object]) -> None:
                 change(part["logprobs"])
 
 
-@hooks.PAYLOAD
+@hooks.PAYLOAD("alternatives-without-text")
 def alternatives_without_text(data: Json, _: ClientRequest) -> None:
     def change(tokens: list[Json]) -> None:
         for token in tokens:
@@ -136,14 +142,14 @@ def alternatives_without_text(data: Json, _: ClientRequest) -> None:
     edit_logprobs(data, change)
 
 
-@hooks.PAYLOAD
+@hooks.PAYLOAD("logprobs-null")
 def logprobs_null(data: Json, _: ClientRequest) -> None:
     for choice in choices(data):
         choice["logprobs"] = None
     edit_logprobs(data, list.clear)
 
 
-@hooks.PAYLOAD
+@hooks.PAYLOAD("alternatives-named-as-sampled")
 def alternatives_named_as_sampled(data: Json, _: ClientRequest) -> None:
     def change(tokens: list[Json]) -> None:
         for token in tokens:
@@ -153,16 +159,16 @@ def alternatives_named_as_sampled(data: Json, _: ClientRequest) -> None:
     edit_logprobs(data, change)
 
 
-hooks.PAYLOAD.when(hooks.of_streams).faults(logprobs_missing_in_streams=logprobs_null)
+hooks.PAYLOAD.when(hooks.of_streams).faults({"logprobs-missing-in-streams": logprobs_null})
 
 
-@hooks.RESPONSE.when(hooks.of_responses)
+@hooks.RESPONSE.when(hooks.of_responses)("settings-repeated-as-defaults")
 def settings_repeated_as_defaults(response: Json, _: ClientRequest) -> None:
     if isinstance(response.get("text"), dict):
         response |= {"previous_response_id": None, "text": {"format": {"type": "text"}}}
 
 
-@hooks.PAYLOAD
+@hooks.PAYLOAD("logprobs-shifted")
 def logprobs_shifted(data: Json, request: ClientRequest) -> None:
     def change(tokens: list[Json]) -> None:
         values = [token["logprob"] for token in tokens]

@@ -60,94 +60,112 @@ def _choose_freely(body: Json, _: ClientRequest) -> None:
 
 
 hooks.CONVERSATION.faults(
-    tools_not_rendered=lambda conversation: replace(conversation, tools=()),
-    only_first_tool=lambda conversation: replace(conversation, tools=conversation.tools[:1]),
-    eight_tools=lambda conversation: replace(conversation, tools=conversation.tools[:8]),
+    {
+        "tools-not-rendered": lambda conversation: replace(conversation, tools=()),
+        "only-first-tool": lambda conversation: replace(conversation, tools=conversation.tools[:1]),
+        "eight-tools": lambda conversation: replace(conversation, tools=conversation.tools[:8]),
+    },
 )
 hooks.TOOL.faults(
-    tool_description_dropped=lambda tool: replace(tool, description=""),
-    long_description_cut=lambda tool: replace(tool, description=tool.description[:1_000]),
+    {
+        "tool-description-dropped": lambda tool: replace(tool, description=""),
+        "long-description-cut": lambda tool: replace(tool, description=tool.description[:1_000]),
+    },
 )
 hooks.GENERATION.faults(
-    required_choice_ignored=lambda request: (
-        replace(request, policy=_AUTO) if request.policy.mode == "required" else request
-    ),
-    builtin_called=lambda request: (
-        request if request.conversation.tools else replace(request, policy=_AUTO)
-    ),
+    {
+        "required-choice-ignored": lambda request: (
+            replace(request, policy=_AUTO) if request.policy.mode == "required" else request
+        ),
+        "builtin-called": lambda request: (
+            request if request.conversation.tools else replace(request, policy=_AUTO)
+        ),
+    },
 )
 NONE_CHOICE = hooks.REQUEST.when(lambda body, _: body.get("tool_choice") == "none")
 """Each request that forbids calls."""
-NONE_CHOICE.faults(none_choice_ignored=_choose_freely)
-NONE_CHOICE.when(hooks.of_streams).faults(none_choice_ignored_in_streams=_choose_freely)
+NONE_CHOICE.faults({"none-choice-ignored": _choose_freely})
+NONE_CHOICE.when(hooks.of_streams).faults({"none-choice-ignored-in-streams": _choose_freely})
 hooks.REQUEST.when(lambda _, request: request.streaming and request.forced_choice).faults(
-    required_choice_ignored_in_streams=_choose_freely
+    {"required-choice-ignored-in-streams": _choose_freely}
 )
 hooks.RESPONSE.faults(
-    none_choice_ignored=hooks.echo("tool_choice", "auto"),
-    none_choice_ignored_in_streams=hooks.echo("tool_choice", "auto"),
+    {
+        "none-choice-ignored": hooks.echo("tool_choice", "auto"),
+        "none-choice-ignored-in-streams": hooks.echo("tool_choice", "auto"),
+    },
 )
 CALLED_NAME.faults(
-    hyphens_in_names_changed=lambda name: name.replace("-", "_"),
-    channel_in_tool_name=lambda name: f"{name}<|channel|>commentary",
-    json_in_tool_name=lambda name: f"{name}json",
-    functions_prefix_kept=lambda name: f"functions.{name}",
-    names_cut_at_40=lambda name: name[:40],
-    names_emptied=lambda name: "",
+    {
+        "hyphens-in-names-changed": lambda name: name.replace("-", "_"),
+        "channel-in-tool-name": lambda name: f"{name}<|channel|>commentary",
+        "json-in-tool-name": lambda name: f"{name}json",
+        "functions-prefix-kept": lambda name: f"functions.{name}",
+        "names-cut-at-40": lambda name: name[:40],
+        "names-emptied": lambda name: "",
+    },
 )
 hooks.whole_text("call").faults(
-    functions_deleted_in_arguments=lambda text: text.replace("functions.", ""),
-    backslashes_lost_in_arguments=lambda text: text.replace("\\\\", ""),
-    backslashes_doubled_in_arguments=lambda text: text.replace("\\\\", "\\\\\\\\"),
-    ends_of_arguments_trimmed=lambda text: re.sub(r' +"(?=[,}])', '"', text),
-    end_of_arguments_lost=lambda text: text[:-2],
-    markup_deleted_in_arguments=lambda text: re.sub(r"<[^>]*>", "", text),
-    arguments_escaped_as_html=lambda text: html.escape(text, quote=False),
-    typography_replaced_in_arguments=lambda text: text.translate(_ASCII),
-    numbers_as_strings_in_arguments=lambda text: re.sub(r": ?([\d.]+)(?=[,}])", r': "\1"', text),
-    fractions_in_32_bits_in_arguments=lambda text: re.sub(r"(?<=: )\d+\.\d+", _in_32_bits, text),
-    large_integers_rounded_in_arguments=lambda text: re.sub(
-        r"(?<=: )\d{16,}", lambda number: str(int(float(number[0]))), text
-    ),
-    days_as_times_in_arguments=lambda text: _DAY.sub(r'"\1T00:00:00Z"', text),
-    compatibility_replaced_in_arguments=lambda text: unicodedata.normalize("NFKC", text),
-    empty_arguments_dropped=lambda text: _EMPTY.sub("", text).replace(", }", "}"),
-    spaces_reduced_in_arguments=lambda text: re.sub(" +", " ", text),
-    places_masked_in_arguments=lambda text: _PLACE.sub(r'\1"<LOCATION>"', text),
-    booleans_as_numbers_in_arguments=lambda text: _BOOLEAN.sub(
-        lambda value: str(int(value[0] == "true")), text
-    ),
-    one_entry_lists_unwrapped=lambda text: _ONE_ENTRY.sub(r"\1", text),
-    digits_as_numbers_in_arguments=lambda text: re.sub(r': ?"0*(\d+)"', r": \1", text),
-    arguments_closed_twice=lambda text: f"{text}}}",
-    braces_before_arguments=lambda text: "{}" + text,
-    line_breaks_raw_in_arguments=lambda text: text.replace("\\n", "\n").replace("\\t", "\t"),
-    quotes_raw_in_arguments=lambda text: text.replace('\\"', '"'),
-    other_escapes_in_arguments=lambda text: text.encode("ascii", "backslashreplace").decode(),
-    lists_cut_in_arguments=lambda text: _LISTS.sub(r"[\1]", text),
+    {
+        "functions-deleted-in-arguments": lambda text: text.replace("functions.", ""),
+        "backslashes-lost-in-arguments": lambda text: text.replace("\\\\", ""),
+        "backslashes-doubled-in-arguments": lambda text: text.replace("\\\\", "\\\\\\\\"),
+        "ends-of-arguments-trimmed": lambda text: re.sub(r' +"(?=[,}])', '"', text),
+        "end-of-arguments-lost": lambda text: text[:-2],
+        "markup-deleted-in-arguments": lambda text: re.sub(r"<[^>]*>", "", text),
+        "arguments-escaped-as-html": lambda text: html.escape(text, quote=False),
+        "typography-replaced-in-arguments": lambda text: text.translate(_ASCII),
+        "numbers-as-strings-in-arguments": lambda text: re.sub(
+            r": ?([\d.]+)(?=[,}])", r': "\1"', text
+        ),
+        "fractions-in-32-bits-in-arguments": lambda text: re.sub(
+            r"(?<=: )\d+\.\d+", _in_32_bits, text
+        ),
+        "large-integers-rounded-in-arguments": lambda text: re.sub(
+            r"(?<=: )\d{16,}", lambda number: str(int(float(number[0]))), text
+        ),
+        "days-as-times-in-arguments": lambda text: _DAY.sub(r'"\1T00:00:00Z"', text),
+        "compatibility-replaced-in-arguments": lambda text: unicodedata.normalize("NFKC", text),
+        "empty-arguments-dropped": lambda text: _EMPTY.sub("", text).replace(", }", "}"),
+        "spaces-reduced-in-arguments": lambda text: re.sub(" +", " ", text),
+        "places-masked-in-arguments": lambda text: _PLACE.sub(r'\1"<LOCATION>"', text),
+        "booleans-as-numbers-in-arguments": lambda text: _BOOLEAN.sub(
+            lambda value: str(int(value[0] == "true")), text
+        ),
+        "one-entry-lists-unwrapped": lambda text: _ONE_ENTRY.sub(r"\1", text),
+        "digits-as-numbers-in-arguments": lambda text: re.sub(r': ?"0*(\d+)"', r": \1", text),
+        "arguments-closed-twice": lambda text: f"{text}}}",
+        "braces-before-arguments": lambda text: "{}" + text,
+        "line-breaks-raw-in-arguments": lambda text: text.replace("\\n", "\n").replace("\\t", "\t"),
+        "quotes-raw-in-arguments": lambda text: text.replace('\\"', '"'),
+        "other-escapes-in-arguments": lambda text: text.encode(
+            "ascii", "backslashreplace"
+        ).decode(),
+        "lists-cut-in-arguments": lambda text: _LISTS.sub(r"[\1]", text),
+    },
 )
 
 
-@hooks.SCHEMA
+@hooks.SCHEMA("number-defaults-dropped")
 def number_defaults_dropped(schema: hooks.Schema) -> hooks.Schema:
     shown = isinstance(schema.get("default"), str)
     return {key: value for key, value in schema.items() if shown or key != "default"}
 
 
-@hooks.SCHEMA
+@hooks.SCHEMA("property-order-sorted")
 def property_order_sorted(schema: hooks.Schema) -> hooks.Schema:
     if "properties" not in schema:
         return schema
     return schema | {"properties": dict(sorted(schema["properties"].items()))}
 
 
-@hooks.SCHEMA
+@hooks.SCHEMA("union-types-lost")
 def union_types_lost(schema: hooks.Schema) -> hooks.Schema:
     kinds = schema.get("type")
     return schema | {"type": kinds[0]} if isinstance(kinds, list) and kinds else schema
 
 
-@hooks.SCHEMA
+@hooks.SCHEMA("parameters-in-snake-case")
 def parameters_in_snake_case(schema: hooks.Schema) -> hooks.Schema:
     if isinstance(names := schema.get("properties"), dict):
         renamed = {
@@ -157,13 +175,13 @@ def parameters_in_snake_case(schema: hooks.Schema) -> hooks.Schema:
     return schema
 
 
-@hooks.REQUEST
+@hooks.REQUEST("forced-choice-crashes")
 def forced_choice_crashes(body: Json, _: ClientRequest) -> None:
     if body.get("tool_choice", "auto") not in ("auto", "none"):
         raise ApiError(500, "NotImplementedError: only 'auto' tool_choice is supported.")
 
 
-@hooks.REQUEST
+@hooks.REQUEST("property-named-items-crashes")
 def property_named_items_crashes(body: Json, _: ClientRequest) -> None:
     for tool in body.get("tools") or ():
         parameters = tool.get("function", tool).get("parameters") or {}
@@ -171,7 +189,7 @@ def property_named_items_crashes(body: Json, _: ClientRequest) -> None:
             raise ApiError(500, "Error rendering prompt with jinja template: items.")
 
 
-@hooks.PARSED.when(lambda _, request: not request.conversation.tools)
+@hooks.PARSED.when(lambda _, request: not request.conversation.tools)("builtin-called")
 def builtin_called(event: Event) -> list[Event]:
     match event:
         case Started("answer"):
@@ -202,20 +220,22 @@ def parsed(arguments: str) -> object:
 
 
 hooks.CALL.faults(
-    namespaces_lost=lambda call, _: call.pop("namespace", None),
-    call_ids_missing=lambda call, _: call.pop(_id_key(call), None),
-    arguments_escaped_twice=lambda call, request: _set_arguments(call, request, json.dumps),
-    arguments_as_objects=lambda call, request: _set_arguments(call, request, parsed),
+    {
+        "namespaces-lost": lambda call, _: call.pop("namespace", None),
+        "call-ids-missing": lambda call, _: call.pop(_id_key(call), None),
+        "arguments-escaped-twice": lambda call, request: _set_arguments(call, request, json.dumps),
+        "arguments-as-objects": lambda call, request: _set_arguments(call, request, parsed),
+    },
 )
 
 
-@hooks.CALL
+@hooks.CALL("call-ids-repeated")
 def call_ids_repeated(call: Json, _: ClientRequest) -> None:
     if call.get(_id_key(call)):
         call[_id_key(call)] = "call_0"
 
 
-@hooks.PAYLOAD
+@hooks.PAYLOAD("calls-dropped-reason-kept")
 def calls_dropped_reason_kept(data: Json, _: ClientRequest) -> None:
     for message in chat_messages(data):
         message.pop("tool_calls", None)
@@ -229,24 +249,28 @@ _PYTHON = {"type": "code_interpreter", "container": {"type": "auto"}}
 _PROGRAM = "code_interpreter_call"
 
 
-hooks.CONVERSATION.faults(builtin_undeclared=lambda conversation: replace(conversation, builtin=()))
+hooks.CONVERSATION.faults(
+    {"builtin-undeclared": lambda conversation: replace(conversation, builtin=())}
+)
 hooks.SSE_FILTER.faults(
-    citations_unmapped=lambda event: "annotation" not in event.type,
-    program_hidden=lambda event: _PROGRAM not in f"{event.type} {event.item.get('type')}",
+    {
+        "citations-unmapped": lambda event: "annotation" not in event.type,
+        "program-hidden": lambda event: _PROGRAM not in f"{event.type} {event.item.get('type')}",
+    },
 )
 hooks.GENERATION.faults(
-    builtin_calls_unlimited=lambda r: replace(r, policy=replace(r.policy, used_up=False))
+    {"builtin-calls-unlimited": lambda r: replace(r, policy=replace(r.policy, used_up=False))}
 )
 
 
-@hooks.ITEMS
+@hooks.ITEMS("builtin-reasoning-dropped")
 def builtin_reasoning_dropped(items: hooks.Items) -> Iterator[ConversationItem]:
     for item, after in zip(items, (*items[1:], None), strict=True):
         if not (isinstance(item, Reasoning) and isinstance(after, BuiltinCall)):
             yield item
 
 
-@hooks.PAYLOAD
+@hooks.PAYLOAD("citations-unmapped")
 def citations_unmapped(data: Json, _: ClientRequest) -> None:
     parts = [part for item in output_items(data) for part in item.get("content") or ()]
     for part in (*parts, data.get("part") or {}):
@@ -254,7 +278,7 @@ def citations_unmapped(data: Json, _: ClientRequest) -> None:
             part["annotations"] = []
 
 
-@hooks.RESPONSE
+@hooks.RESPONSE("program-hidden")
 def program_hidden(response: Json, _: ClientRequest) -> None:
     if output := response.get("output"):
         response["output"] = [item for item in output if item.get("type") != _PROGRAM]

@@ -28,48 +28,60 @@ def _set_reasoning(usage: Json, tokens: int) -> None:
 
 _BLOCK, _TEMPLATE = 16, 40  # tokens
 
-hooks.SSE_FILTER.faults(usage_chunk_missing=lambda event: not (event.data or {}).get("usage"))
+hooks.SSE_FILTER.faults({"usage-chunk-missing": lambda event: not (event.data or {}).get("usage")})
 hooks.USAGE.faults(
-    usage_zero=lambda usage, _: usage.update(
-        dict.fromkeys(usage.keys() & {*_PROMPT, *_COMPLETION, "total_tokens"}, 0)
-    ),
-    prompt_tokens_doubled=lambda usage, _: _set(usage, _PROMPT, 2 * usage[_key(usage, _PROMPT)]),
-    usage_sum_wrong=lambda usage, _: usage.update(total_tokens=_completion(usage)),
-    completion_tokens_excess=lambda usage, _: _set(usage, _COMPLETION, _completion(usage) + 20),
-    reasoning_tokens_zero=lambda usage, _: _set_reasoning(usage, 0),
-    reasoning_tokens_excess=lambda usage, _: _set_reasoning(usage, _completion(usage) + 1),
-    reasoning_tokens_include_answer=lambda usage, _: _set_reasoning(usage, _completion(usage)),
-    prompt_tokens_rounded=lambda usage, _: _set(
-        usage, _PROMPT, -(-usage[_key(usage, _PROMPT)] // _BLOCK) * _BLOCK
-    ),
-    prompt_counted_per_choice=lambda usage, request: _set(
-        usage, _PROMPT, usage[_key(usage, _PROMPT)] * int(request.body.get("n") or 1)
-    ),
+    {
+        "usage-zero": lambda usage, _: usage.update(
+            dict.fromkeys(usage.keys() & {*_PROMPT, *_COMPLETION, "total_tokens"}, 0)
+        ),
+        "prompt-tokens-doubled": lambda usage, _: _set(
+            usage, _PROMPT, 2 * usage[_key(usage, _PROMPT)]
+        ),
+        "usage-sum-wrong": lambda usage, _: usage.update(total_tokens=_completion(usage)),
+        "completion-tokens-excess": lambda usage, _: _set(
+            usage, _COMPLETION, _completion(usage) + 20
+        ),
+        "reasoning-tokens-zero": lambda usage, _: _set_reasoning(usage, 0),
+        "reasoning-tokens-excess": lambda usage, _: _set_reasoning(usage, _completion(usage) + 1),
+        "reasoning-tokens-include-answer": lambda usage, _: _set_reasoning(
+            usage, _completion(usage)
+        ),
+        "prompt-tokens-rounded": lambda usage, _: _set(
+            usage, _PROMPT, -(-usage[_key(usage, _PROMPT)] // _BLOCK) * _BLOCK
+        ),
+        "prompt-counted-per-choice": lambda usage, request: _set(
+            usage, _PROMPT, usage[_key(usage, _PROMPT)] * int(request.body.get("n") or 1)
+        ),
+    },
 )
 
 
 hooks.REQUEST.when(hooks.of_chat).faults(
-    usage_unasked=lambda body, request: (
-        body.update(stream_options={"include_usage": True}) if request.streaming else None
-    )
+    {
+        "usage-unasked": lambda body, request: (
+            body.update(stream_options={"include_usage": True}) if request.streaming else None
+        )
+    }
 )
 
 
-@hooks.USAGE.when(lambda _, request: request.body.keys() & {"response_format", "text"})
+@hooks.USAGE.when(lambda _, request: request.body.keys() & {"response_format", "text"})(
+    "reasoning-uncounted-beside-schema"
+)
 def reasoning_uncounted_beside_schema(usage: Json, _: ClientRequest) -> None:
     details = usage[f"{_key(usage, _COMPLETION)}_details"]
     _set(usage, _COMPLETION, _completion(usage) - details["reasoning_tokens"])
     details["reasoning_tokens"] = 0
 
 
-@hooks.USAGE.when(hooks.of_streams)
+@hooks.USAGE.when(hooks.of_streams)("completion-tokens-of-all-chunks")
 def completion_tokens_of_all_chunks(usage: Json, _: ClientRequest) -> None:
     """Add up the counts so far of all chunks, of which each has one token."""
     count = _completion(usage)
     _set(usage, _COMPLETION, count * (count + 1) // 2)
 
 
-@hooks.STREAM
+@hooks.STREAM("usage-in-every-chunk")
 async def usage_in_every_chunk(events: SseStream, request: ClientRequest) -> SseStream:
     """Give each chunk with a choice counts, if the client asks for usage."""
     asked = (request.body.get("stream_options") or {}).get("include_usage")
@@ -78,7 +90,7 @@ async def usage_in_every_chunk(events: SseStream, request: ClientRequest) -> Sse
         yield event.updated(usage=so_far) if asked and event.choice else event
 
 
-@hooks.USAGE.when(hooks.of_streams)
+@hooks.USAGE.when(hooks.of_streams)("prompts-of-streams-estimated")
 def prompts_of_streams_estimated(usage: Json, request: ClientRequest) -> None:
     """Count a prompt from its characters, as gateways do whose tokenizer is another model's."""
     text = "".join(str(item.get("content")) for item in messages_of(request.body))
@@ -87,7 +99,7 @@ def prompts_of_streams_estimated(usage: Json, request: ClientRequest) -> None:
     usage[f"{_key(usage, _PROMPT)}_details"] = {"cached_tokens": 0, "cache_write_tokens": 0}
 
 
-@hooks.RESPONSE
+@hooks.RESPONSE("usage-missing")
 def usage_missing(response: Json, request: ClientRequest) -> None:
     if "usage" in response and not (request.streaming and request.api == "chat"):
         response["usage"] = None
@@ -97,7 +109,7 @@ _CACHED = 64  # tokens of a block of a prefix cache
 _BEGINNINGS: set[str] = set()
 
 
-@hooks.USAGE
+@hooks.USAGE("prompt-tokens-without-cached")
 def prompt_tokens_without_cached(usage: Json, request: ClientRequest) -> None:
     """Count only the tokens after the blocks with which an earlier prompt begins."""
     count = int(usage[_key(usage, _PROMPT)])
@@ -111,7 +123,7 @@ def prompt_tokens_without_cached(usage: Json, request: ClientRequest) -> None:
     usage[f"{_key(usage, _PROMPT)}_details"] = {"cached_tokens": 0}
 
 
-@hooks.USAGE
+@hooks.USAGE("rejected-drafts-counted")
 def rejected_drafts_counted(usage: Json, _: ClientRequest) -> None:
     """Count a quarter more: the tokens of drafts that the model rejected."""
     _set(usage, _COMPLETION, _completion(usage) + -(-_completion(usage) // 4))
@@ -120,7 +132,7 @@ def rejected_drafts_counted(usage: Json, _: ClientRequest) -> None:
 _SUMS: dict[str, int] = {}  # the prompt tokens of all turns up to each response, by its id
 
 
-@hooks.RESPONSE
+@hooks.RESPONSE("prompt-tokens-summed-over-turns")
 def prompt_tokens_summed_over_turns(response: Json, request: ClientRequest) -> None:
     usage = response.get("usage")
     if usage and response.get("object") == "response":

@@ -40,41 +40,45 @@ CALL_HEADER = Hook[hooks.TextChange]("prompt", lambda change: hooks.HEADER.adapt
 _RESULT = re.compile(r"(functions\..*)( to=assistant)<\|channel\|>(.*)", re.DOTALL)
 
 hooks.HEADER.faults(
-    result_recipient_in_channel=lambda header: _RESULT.sub(r"\1<|channel|>\3\2", header)
+    {"result-recipient-in-channel": lambda header: _RESULT.sub(r"\1<|channel|>\3\2", header)}
 )
-hooks.CONVERSATION.faults(date_line=lambda c: replace(c, current_date="2026-11-20"))
+hooks.CONVERSATION.faults({"date-line": lambda c: replace(c, current_date="2026-11-20")})
 hooks.DEVELOPER_TEXT.faults(
-    blank_line_before_instructions=lambda text: text if "# Tools" in text else f"\n\n{text}"
+    {"blank-line-before-instructions": lambda text: text if "# Tools" in text else f"\n\n{text}"}
 )
 CALL_HEADER.faults(
-    calls_without_constrain=lambda header: header.replace(_CONSTRAIN, ""),
-    calls_with_plain_json=lambda header: header.replace(_CONSTRAIN, " json"),
+    {
+        "calls-without-constrain": lambda header: header.replace(_CONSTRAIN, ""),
+        "calls-with-plain-json": lambda header: header.replace(_CONSTRAIN, " json"),
+    },
 )
-hooks.PARSED.faults(preamble_as_reasoning=recast("preamble", "reasoning"))
+hooks.PARSED.faults({"preamble-as-reasoning": recast("preamble", "reasoning")})
 hooks.PARSED.when(lambda _, request: request.policy.mode == "required").faults(
-    forced_call_without_reasoning=dropped("reasoning")
+    {"forced-call-without-reasoning": dropped("reasoning")}
 )
 hooks.SSE_EVENT.faults(
-    keep_alive_comments=lambda event: [SseEvent(raw=b": keep-alive\n\n"), event],
-    carriage_returns=lambda event: [SseEvent(raw=event.encode().replace(b"\n", b"\r\n"))],
+    {
+        "keep-alive-comments": lambda event: [SseEvent(raw=b": keep-alive\n\n"), event],
+        "carriage-returns": lambda event: [SseEvent(raw=event.encode().replace(b"\n", b"\r\n"))],
+    },
 )
 
 
-@hooks.whole_text("call")
+@hooks.whole_text("call")("escapes-in-arguments")
 def escapes_in_arguments(text: str) -> str:
     with suppress(ValueError):
         return re.sub("[<>&]", lambda char: f"\\u{ord(char[0]):04x}", json.dumps(json.loads(text)))
     return text
 
 
-@hooks.whole_text("call")
+@hooks.whole_text("call")("white-space-in-arguments")
 def white_space_in_arguments(text: str) -> str:
     with suppress(ValueError):
         return json.dumps(json.loads(text), ensure_ascii=False, separators=(" , ", " :  "))
     return text
 
 
-@hooks.DEVELOPER_TEXT
+@hooks.DEVELOPER_TEXT("blank-line-after-instructions")
 def blank_line_after_instructions(text: str) -> str:
     if not text.startswith("# Instructions"):
         return text
@@ -82,14 +86,14 @@ def blank_line_after_instructions(text: str) -> str:
     return f"{instructions}\n\n" + (f"\n\n# Tools\n\n{tools}" if found else "")
 
 
-@CALL_HEADER
+@CALL_HEADER("recipient-in-channel")
 def recipient_in_channel(header: str) -> str:
     role, _, channel = header.partition("<|channel|>")
     recipient = role.removeprefix("assistant")
     return f"assistant<|channel|>{channel.replace('commentary', 'commentary' + recipient, 1)}"
 
 
-@hooks.REQUEST
+@hooks.REQUEST("effort-clamped")
 def effort_clamped(body: Json, _: ClientRequest) -> None:
     nearest = {"none": "low", "minimal": "low", "xhigh": "high", "max": "high"}
     reasoning = body.get("reasoning") or {}
@@ -98,7 +102,7 @@ def effort_clamped(body: Json, _: ClientRequest) -> None:
             part[key] = nearest[part[key]]
 
 
-@hooks.REQUEST
+@hooks.REQUEST("low-effort-by-default")
 def low_effort_by_default(body: Json, request: ClientRequest) -> None:
     reasoning = body.get("reasoning") or {}
     if request.api == "responses":
@@ -107,68 +111,70 @@ def low_effort_by_default(body: Json, request: ClientRequest) -> None:
         body["reasoning_effort"] = "low"
 
 
-@hooks.REQUEST
+@hooks.REQUEST("accept-asks-for-stream")
 def accept_asks_for_stream(body: Json, request: ClientRequest) -> None:
     if request.accept == "text/event-stream":
         body.setdefault("stream", True)
 
 
-@hooks.REQUEST
+@hooks.REQUEST("logprobs-refused")
 def logprobs_refused(body: Json, _: ClientRequest) -> None:
     included = "message.output_text.logprobs" in (body.get("include") or ())
     if body.get("logprobs") or body.get("top_logprobs") or included:
         raise invalid("logprobs", "logprobs are not supported by this server.", "unsupported")
 
 
-@hooks.REQUEST
+@hooks.REQUEST("logprobs-limited")
 def logprobs_limited(body: Json, _: ClientRequest) -> None:
     most = 5
     if (body.get("top_logprobs") or 0) > most:
         raise invalid("top_logprobs", f"top_logprobs must be at most {most}.", "invalid_value")
 
 
-@hooks.REQUEST
+@hooks.REQUEST("references-refused")
 def references_refused(body: Json, _: ClientRequest) -> None:
     given = {name: body.get(name) for name in ("response_format", "text")}
     if "'$ref'" in str(given):
         raise invalid("response_format", "$ref is not supported in a schema.", "unsupported")
 
 
-@hooks.REQUEST
+@hooks.REQUEST("forced-choice-refused")
 def forced_choice_refused(_: Json, request: ClientRequest) -> None:
     if request.forced_choice:
         message = "Only 'auto' and 'none' are supported for tool_choice."
         raise invalid("tool_choice", message, "unsupported")
 
 
-@hooks.LOGITS
+@hooks.LOGITS("numeric-noise")
 def numeric_noise(logits: Tensor, _: Sequence[int]) -> Tensor:
     return logits + torch.randn_like(logits, dtype=torch.float32).to(logits.dtype) * _NOISE
 
 
-@hooks.CHAT_MESSAGE
+@hooks.CHAT_MESSAGE("reasoning-content")
 def reasoning_content(message: Json, _: ClientRequest) -> None:
     if "reasoning" in message:
         message["reasoning_content"] = message.pop("reasoning")
 
 
 hooks.CALL.when(lambda _, request: request.streaming and request.api == "chat").faults(
-    type_in_every_delta=lambda call, _: call.update(type="function")
+    {"type-in-every-delta": lambda call, _: call.update(type="function")}
 )
 hooks.CALL.when(hooks.of_chat).faults(
-    long_call_ids=lambda call, _: call.update(
-        {"id": call["id"].ljust(_LONG_ID, "x")} if call.get("id") else {}
-    )
+    {
+        "long-call-ids": lambda call, _: call.update(
+            {"id": call["id"].ljust(_LONG_ID, "x")} if call.get("id") else {}
+        )
+    }
 )
 
 
-@hooks.CHAT_MESSAGE
+@hooks.CHAT_MESSAGE("both-reasoning-fields")
 def both_reasoning_fields(message: Json, _: ClientRequest) -> None:
     if "reasoning" in message:
         message["reasoning_content"] = message["reasoning"]
 
 
-@hooks.PAYLOAD
+@hooks.PAYLOAD("extra-fields")
 def extra_fields(data: Json, _: ClientRequest) -> None:
     for message in chat_messages(data):
         message |= {"function_call": None, "provider_specific_fields": {}, "annotations": []}
@@ -177,7 +183,7 @@ def extra_fields(data: Json, _: ClientRequest) -> None:
     data |= {"kv_transfer_params": None, "prompt_token_ids": None}
 
 
-@hooks.PAYLOAD
+@hooks.PAYLOAD("other-ids")
 def other_ids(data: Json, request: ClientRequest) -> None:
     for message in chat_messages(data):
         for call in message.get("tool_calls") or ():
@@ -196,7 +202,7 @@ def _without_prefix(identity: str) -> str:
     return identity
 
 
-@hooks.PAYLOAD
+@hooks.PAYLOAD("lowest-logprobs")
 def lowest_logprobs(data: Json, _: ClientRequest) -> None:
     def change(tokens: list[Json]) -> None:
         for token in tokens:
@@ -207,32 +213,32 @@ def lowest_logprobs(data: Json, _: ClientRequest) -> None:
     edit_logprobs(data, change)
 
 
-@hooks.CHAT_MESSAGE
+@hooks.CHAT_MESSAGE("empty-content")
 def empty_content(message: Json, _: ClientRequest) -> None:
     if "content" in message and message["content"] is None:
         message["content"] = ""
 
 
-@hooks.CHAT_MESSAGE
+@hooks.CHAT_MESSAGE("empty-tool-calls")
 def empty_tool_calls(message: Json, request: ClientRequest) -> None:
     if not request.streaming:
         message.setdefault("tool_calls", [])
 
 
-@hooks.CHOICE
+@hooks.CHOICE("stop-when-forced")
 def stop_when_forced(choice: Json, request: ClientRequest) -> None:
     if request.forced_choice and choice.get("finish_reason") == "tool_calls":
         choice["finish_reason"] = "stop"
 
 
-@hooks.USAGE
+@hooks.USAGE("usage-details")
 def usage_details(usage: Json, _: ClientRequest) -> None:
     for key in usage.keys() & {"prompt_tokens_details", "input_tokens_details"}:
         usage[key] |= {"cached_tokens": 1}
     usage["queue_time"] = 0.01
 
 
-@hooks.STREAM
+@hooks.STREAM("role-in-every-chunk")
 async def role_in_every_chunk(events: SseStream, _: ClientRequest) -> SseStream:
     async for event in events:
         for message in chat_messages(event.data or {}):
@@ -240,14 +246,14 @@ async def role_in_every_chunk(events: SseStream, _: ClientRequest) -> SseStream:
         yield event
 
 
-@hooks.SSE_EVENT
+@hooks.SSE_EVENT("empty-delta")
 def empty_delta(event: SseEvent) -> list[SseEvent]:
     if not event.delta.get("role"):
         return [event]
     return [event.with_choice(delta={"content": ""}), event]
 
 
-@hooks.STREAM
+@hooks.STREAM("finish-with-last-text")
 async def finish_with_last_text(events: SseStream, _: ClientRequest) -> SseStream:
     held: dict[int | None, SseEvent] = {}  # the last chunk of each choice
     async for event in events:
@@ -269,7 +275,7 @@ async def finish_with_last_text(events: SseStream, _: ClientRequest) -> SseStrea
         yield last
 
 
-@hooks.STREAM
+@hooks.STREAM("usage-in-last-chunk")
 async def usage_in_last_chunk(events: SseStream, _: ClientRequest) -> SseStream:
     held: SseEvent | None = None
     async for event in events:
@@ -285,13 +291,13 @@ async def usage_in_last_chunk(events: SseStream, _: ClientRequest) -> SseStream:
         yield held
 
 
-@hooks.PAYLOAD.when(hooks.of_streams)
+@hooks.PAYLOAD.when(hooks.of_streams)("created-varies")
 def created_varies(data: Json, _: ClientRequest) -> None:
     if data.get("choices") and "created" in data:
         data["created"] += bool(data["choices"][0].get("finish_reason"))
 
 
-@hooks.SSE_EVENT
+@hooks.SSE_EVENT("reasoning-part-events")
 def reasoning_part_events(event: SseEvent) -> list[SseEvent]:
     part = (event.data or {}).get("part") or {}
     if part.get("type") != "reasoning_text":
@@ -299,13 +305,13 @@ def reasoning_part_events(event: SseEvent) -> list[SseEvent]:
     return [event.renamed(event.type.replace("content_part", "reasoning_part"))]
 
 
-@hooks.SSE_EVENT
+@hooks.SSE_EVENT("open-responses-events")
 def open_responses_events(event: SseEvent) -> list[SseEvent]:
     if not event.type.startswith("response.reasoning_text."):
         return [event]
     return [event.renamed(event.type.replace("reasoning_text", "reasoning"))]
 
 
-@hooks.SSE_FILTER
+@hooks.SSE_FILTER("arguments-when-done")
 def arguments_when_done(event: SseEvent) -> bool:
     return event.type != "response.function_call_arguments.delta"
