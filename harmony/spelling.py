@@ -11,31 +11,36 @@ from functools import cache, cached_property
 from itertools import accumulate
 from typing import Literal
 
-from harmony.parse import CALL, END, FIRST_SPECIAL, RETURN, HarmonyParser, Kind
+from harmony.parse import CALL, END, FIRST_SPECIAL, RETURN, STOP_TOKENS, HarmonyParser, Kind
 from harmony.render import text_tokens
 from harmony.vocabulary import bytes_of, encode, token_ids
 
 _START = "<|start|>assistant"
 _LONGEST_TOKEN = 128  # bytes
 _HEADERS: dict[Kind, tuple[str, ...]] = {
-    "reasoning": ("<|channel|>analysis<|message|>",),
+    "reasoning": ("<|channel|>analysis<|message|>", "<|channel|>analysis "),
     "preamble": ("<|channel|>commentary<|message|>", "<|channel|>final<|message|>"),
-    "answer": ("<|channel|>final<|message|>", "<|channel|>commentary<|message|>"),
+    "answer": (
+        "<|channel|>final<|message|>",
+        "<|channel|>commentary<|message|>",
+        "<|channel|>final ",
+    ),
     "call": tuple(
         form
-        for kind in (" <|constrain|>json", " json", "")
+        for kind in (" <|constrain|>json<|message|>", " json<|message|>", "<|message|>", " ")
         for channel in ("commentary", "analysis")
         for form in (
-            f" to=functions.{{name}}<|channel|>{channel}{kind}<|message|>",
-            f"<|channel|>{channel} to=functions.{{name}}{kind}<|message|>",
+            f" to=functions.{{name}}<|channel|>{channel}{kind}",
+            f"<|channel|>{channel} to=functions.{{name}}{kind}",
         )
     ),
 }
 """The forms of headers that gpt-oss writes, the usual one first (openai/harmony `docs/format.md`,
-and issue 91 for the content types of calls)."""
+and issue 91 for the content types of calls). The last ones lack `<|message|>`: servers take what
+follows such a header as the text."""
 _ENDS: dict[Kind, tuple[int, ...]] = {
-    "reasoning": (END,),
-    "preamble": (END,),
+    "reasoning": (END, RETURN),
+    "preamble": (END, RETURN),
     "answer": (RETURN, END),
     "call": (CALL, END, RETURN),
 }
@@ -110,6 +115,16 @@ class _SpelledMessage:
         return self.headers[self.form]
 
     @property
+    def shown(self) -> int:
+        """The bytes of its header up to the end of what an API shows: the kind, and the name.
+
+        What follows may be malformed in a few percent of the replies of a real model.
+        """
+        header = self.header
+        name = header.find(self.written.name) + len(self.written.name) if self.written.name else 0
+        return len(header[:name].encode()) if name else len(header.encode())
+
+    @property
     def ends(self) -> tuple[int, ...]:
         """The tokens that may end it."""
         return _ENDS[self.written.kind]
@@ -158,10 +173,12 @@ class Spelling:
         places: list[Place] = []
         for number, spelled in enumerate(self.messages):
             written, at, header = spelled.written, 0, len(spelled.header.encode())
+            shown = spelled.shown
             for token in spelled.ids:
                 ids.append(token)
                 if at < header:
-                    places.append(Place(number, "header", at, judged=not written.given))
+                    free = not written.given and at < shown
+                    places.append(Place(number, "header", at, judged=free))
                 else:
                     places.append(Place(number, "text", at, judged=not written.bound))
                 at += len(bytes_of(token))
@@ -204,19 +221,30 @@ def _changed(spelling: Spelling, token: int) -> Iterator[tuple[_SpelledMessage, 
     if place.part == "header":
         for form, header in enumerate(spelled.headers):
             if header.encode()[: place.at] == spelled.data[: place.at]:
-                yield (replace(spelled, form=form),)
-    if place.part == "end":
-        yield from ((replace(spelled, ending=ending),) for ending in range(len(spelled.ends)))
-    if place.part != "header" and spelled.written.spelled is not None:
+                other = replace(spelled, form=form)
+                yield (other,)
+                yield from ((each,) for each in _continued(other, place.at))
         return
-    rest, known = spelled.data[place.at : place.at + _LONGEST_TOKEN], token_ids()
-    if place.part == "header":
-        rest = spelled.header.encode()[place.at :].partition(b"<|")[0]
+    if place.part == "end":
+        last = place.message == len(spelling.messages) - 1
+        for ending, end in enumerate(spelled.ends):
+            if last or end not in STOP_TOKENS:
+                yield (replace(spelled, ending=ending),)
+    if spelled.written.spelled is None:
+        yield from ((each,) for each in _continued(spelled, place.at))
+        if spelled.written.kind != "call" and place.part == "text":
+            yield from _split(spelled, place.at - len(spelled.header.encode()))
+
+
+def _continued(spelled: _SpelledMessage, at: int) -> Iterator[_SpelledMessage]:
+    """Yield the message with each token that can follow its first `at` bytes, which are begun."""
+    rest, known = spelled.data[at : at + _LONGEST_TOKEN], token_ids()
+    left = spelled.header.encode()[at:]
+    if b"<|" in left or spelled.written.spelled is not None:
+        rest = left.partition(b"<|")[0]
     for size in range(1, len(rest) + 1):
         if (other := known.get(rest[:size])) is not None:
-            yield (replace(spelled, begun=(*own, other)),)
-    if place.part == "text" and spelled.written.kind != "call":
-        yield from _split(spelled, place.at - len(spelled.header.encode()))
+            yield replace(spelled, begun=(*spelled.begun, other))
 
 
 def _split(spelled: _SpelledMessage, at: int) -> Iterator[tuple[_SpelledMessage, ...]]:

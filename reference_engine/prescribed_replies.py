@@ -6,6 +6,7 @@ The server reads, streams and counts them as it does what its model writes.
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from functools import cache
 from importlib import resources
 
 import yaml
@@ -23,14 +24,7 @@ class PrescribedReplies:
         """Read the replies."""
         self.max_context = model.max_context
         self._model = model
-        file = resources.files("reference_engine") / "prescribed_replies.yaml"
-        self._replies = [
-            (
-                encode(f"<|start|>user<|message|>{each['question']}<|end|><|start|>assistant"),
-                encode(each["reply"]),
-            )
-            for each in yaml.safe_load(file.read_text("utf-8"))
-        ]
+        _replies()
 
     async def generate(
         self, prompt: Sequence[int], params: SamplingParams
@@ -40,10 +34,7 @@ class PrescribedReplies:
         A prompt with a result or another header after the question, and a request for logprobs or
         a schema, are the model's.
         """
-        asked = (
-            reply for question, reply in self._replies if list(prompt[-len(question) :]) == question
-        )
-        reply = next(asked, None)
+        reply = prescribed_reply(prompt)
         if reply is None or params.grammar is not None or params.top_logprobs is not None:
             async with aclosing(self._model.generate(prompt, params)) as tokens:
                 async for token in tokens:
@@ -55,3 +46,22 @@ class PrescribedReplies:
             yield Token(number)
             if number in params.stop_token_ids:
                 return
+
+
+def prescribed_reply(prompt: Sequence[int]) -> Sequence[int] | None:
+    """Return the reply that is prescribed after a prompt, in tokens; None for most prompts."""
+    asked = (reply for question, reply in _replies() if list(prompt[-len(question) :]) == question)
+    return next(asked, None)
+
+
+@cache
+def _replies() -> Sequence[tuple[list[int], list[int]]]:
+    """Return the ends of prompts with a prescribed reply, and these replies."""
+    file = resources.files("reference_engine") / "prescribed_replies.yaml"
+    return [
+        (
+            encode(f"<|start|>user<|message|>{each['question']}<|end|><|start|>assistant"),
+            encode(each["reply"]),
+        )
+        for each in yaml.safe_load(file.read_text("utf-8"))
+    ]

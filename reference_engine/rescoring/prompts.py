@@ -71,7 +71,7 @@ def prompt_of(
         BODY.set(dict(body))
         with activated([fault] if fault else []):
             given = dict(body)
-            if fault and "request" in fault.changes:
+            if api != "harmony" and fault and "request" in fault.changes:
                 request = ClientRequest(api, copy.deepcopy(given), "gpt-oss")
                 try:
                     given = changed(REQUEST, copy.deepcopy(given), request)
@@ -95,7 +95,7 @@ def prompt_of(
 def _order(
     api: Api, body: Mapping[str, Any], date: str | None
 ) -> GenerationRequest | CompletionRequest:
-    """Read a body as the server does, without the members that it does not know. Raises ApiError."""
+    """Read a body as the server does, without members that it does not know. Raises ApiError."""
     if api == "harmony":
         return parse_request(CompletionRequest, _known(body, CompletionRequest))
     if api == "chat":

@@ -32,7 +32,8 @@ class ReadToken:
     """One token of a completion, as the reader finds it. Logprobs are in nats.
 
     Attributes:
-        logprob: Of the token, before temperature and top_p.
+        logprob: Of the token, before temperature and top_p; at temperature 0 minus the gap, because
+            nothing but the best token is a sample then.
         best: The most probable token.
         gap: How much more probable that one is, in nats; 0 if it is the token.
         surprise: Minus the logarithm of the probability that a sample is as improbable as this
