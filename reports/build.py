@@ -13,6 +13,7 @@ from harness.records.settings import Limits, Thresholds
 from harness.text import percentage
 from reports.labels import Labels
 from reports.model import REPORTED, Failure, Family, Report, Section, ShownRule, Tile, rules_passed
+from reports.rescored import reading_section
 from reports.results import (
     clients_table,
     evals_summary,
@@ -137,6 +138,8 @@ def _sections(analysis: Analysis, labels: Labels, texts: Texts) -> Iterator[Sect
             failures=tuple(_failures(results, labels, texts)),
             failed=sum(result.failed for result in results),
         )
+    if analysis.rescored is not None:
+        yield reading_section(analysis.rescored)
     if analysis.clients:
         yield Section(title="Clients", table=clients_table(analysis.clients), notes=(CLIENTS_NOTE,))
 

@@ -15,6 +15,7 @@ from harness.records.scores import RuleKind
 from harness.text import first_few
 from reports import diagnosis
 from reports.model import Report, ShownRule, Status, Table, Tone, rules_passed
+from reports.rescored import reading_line
 from reports.text import JOINT, clipped, counted, joined, visible, wrapped
 
 STYLES: Mapping[Decision | None, str] = {
@@ -232,6 +233,8 @@ def _end(report: Report, console: Console) -> Iterator[Text]:
             yield Text(f"{label}  {passed} passed{f', {others}' if others else ''}")
     yield from _unjudged(report)
     yield from _clients(report)
+    if report.analysis.rescored is not None:
+        yield Text(f"Reference  {reading_line(report.analysis.rescored)}")
     yield Text(f"Report  {visible(report.folder)}/report.html")
     steps = diagnosis.next_steps(report, report.folder)
     for label, step in zip(("Next", "Then"), steps, strict=False):

@@ -19,6 +19,7 @@ from harness.records.figures import (
     TokenCounts,
     UnreadAnswers,
 )
+from harness.records.readings import Rescored
 from harness.records.reasons import Lacks, Reason
 from harness.records.record import Record
 from harness.records.runs import DatasetInfo, RunInfo
@@ -375,6 +376,9 @@ class Analysis(Record):
     verdict: Verdict
     exchanges: ExchangeCounts
     retest: tuple[RetestedFinding, ...] = ()
+    rescored: Rescored | None = Field(
+        default=None, description="None if no reference read the replies"
+    )
     diagnosis: Diagnosis | None = Field(
         default=None, description="likely causes of errors and warnings; null without any"
     )

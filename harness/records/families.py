@@ -19,6 +19,7 @@ FAMILIES: Mapping[str, str] = {
     "builtin": "Built-in tools: Python and web search, run by the provider",
     "numerics": "Numerics: logprobs and tokens of the reference engine",
     "sampling": "Sampling: effort, temperature, seed, choices and other options",
+    "reference": "Reference: replies as the model itself would have written them",
     "usage": "Token counts: present, possible, and matching the text",
 }
 """By family, which is a folder of `harness.rules`. Defects that stop clients or change what the

@@ -1,5 +1,7 @@
 """`rescored.jsonl`: what a reader of the replies found, reply by reply; the first line names it."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import Field
@@ -20,12 +22,13 @@ Unread = Literal[
     "several_calls",
     "empty",
     "unrenderable",
+    "prescribed",
     "too_long",
     "refused_by_reader",
 ]
 """Why a reply was not read."""
 
-UNREAD: dict[Unread, str] = {
+UNREAD: Mapping[str, str] = {
     "no_reply": "no complete reply",
     "filtered": "written or ended by a filter",
     "hidden_cot": "its CoT is hidden",
@@ -37,6 +40,7 @@ UNREAD: dict[Unread, str] = {
     "several_calls": "several calls, of which the model writes one at a time",
     "empty": "nothing to read: no text and no call",
     "unrenderable": "the reference renders no prompt of this request",
+    "prescribed": "prescribed by the reference server, not written by its model",
     "too_long": "longer than the reader's limit",
     "refused_by_reader": "the reader returned no logprobs for it",
 }
@@ -57,7 +61,9 @@ class ReaderInfo(Record):
     form: str = Field(default="model", description="how it reads: a model, or a kind of request")
     judges_numbers: bool = True
     dated: bool = Field(default=False, description="whether prompts have a line with the date")
-    order: str = Field(default="before", description="where recipients stand in the history")
+    order: Literal["before", "calls after", "results after", "after"] = Field(
+        default="before", description="where recipients stand in the history"
+    )
 
 
 class Reading(Record):
@@ -96,3 +102,66 @@ class Reading(Record):
     def greedy(self) -> bool:
         """Whether the request sets temperature 0."""
         return self.temperature == 0
+
+
+class PromptFault(Record):
+    """A known fault of prompts after which the replies of a run are probable.
+
+    `nats` is how much more probable they are, all together, than after the right prompts, `second`
+    the same of the next fault, and `share` the share of the requests that it hits. The requests of
+    the run cannot tell it from the `indistinguishable` ones. `replies` are those that it explains.
+    """
+
+    fault: str
+    description: str
+    allowed: bool = False
+    nats: float
+    second: float = 0.0
+    share: float = 1.0
+    indistinguishable: tuple[str, ...] = ()
+    replies: tuple[tuple[str, int, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ReadReply:
+    """A reply that was read, as the rules about readings judge it.
+
+    `rule` is the rule that accuses it, empty if none does. `place` is the part of the reply that
+    the accusation is about, and `expected` and `got` are what the model would have written there,
+    and what came.
+    """
+
+    exchange: int
+    rule: str = ""
+    place: Literal["CoT", "answer", "arguments", "reply"] = "reply"
+    message: str = ""
+    expected: str = ""
+    got: str = ""
+
+
+class SumOfReplies(Record):
+    """Whether sampled replies of a part of the run are samples of the reader's model.
+
+    `low` and `high` are the probabilities that its model gives a sum of logprob and entropy over
+    `places` uncertain places that is as small, or as large.
+    """
+
+    part: str = Field(description="a condition; empty for the whole run")
+    places: int
+    low: float
+    high: float
+
+
+class Rescored(Record):
+    """What a reader of the replies found, in figures; `None` members were not judged."""
+
+    reader: ReaderInfo
+    read: int = Field(description="replies that were read")
+    unread: Mapping[str, int] = Field(default={}, description="the others, by reason")
+    tokens: int = Field(default=0, description="tokens of the replies that were read")
+    improbable: int = Field(default=0, description="replies with text that the model did not write")
+    greedy: int = Field(default=0, description="distinct replies at temperature 0")
+    deviating: int = Field(default=0, description="those with a small gap first")
+    sums: tuple[SumOfReplies, ...] = ()
+    cause: PromptFault | None = None
+    enough: bool = Field(default=True, description="whether at least half of the replies were read")

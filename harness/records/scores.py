@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from harness.records.conditions import Api, Condition, Mode
+from harness.records.readings import ReadReply
 from harness.records.record import Record
 from harness.records.replies import Row, Traits
 from harness.text import first_few
@@ -144,7 +145,7 @@ class Score:
     """A line of `scores.jsonl`: the score of one planned attempt.
 
     A dataclass rather than a model, because a run has tens of thousands. `applicable`, `rows`,
-    `traits` and `broken` are not stored.
+    `traits`, `readings` and `broken` are not stored.
 
     Attributes:
         record: Id of the rollout.
@@ -168,6 +169,7 @@ class Score:
         applicable: Ids of the rules that had something to judge.
         rows: One for each exchange, with what comparisons with other exchanges need.
         traits: What comparisons with other rollouts need.
+        readings: What a reader found of its replies, if they were read (`rescored.jsonl`).
         broken: Rules that raised when they judged the rollout, with tracebacks.
     """
 
@@ -198,6 +200,7 @@ class Score:
     findings: tuple[Finding, ...] = ()
     rows: tuple[Row, ...] = ()
     traits: Traits = field(default_factory=Traits)
+    readings: tuple[ReadReply, ...] = ()
     broken: tuple[tuple[str, str], ...] = ()
 
     @property

@@ -6,10 +6,10 @@ Two statistics, each of what the model was free to write:
   gaps. Up to its first gap, a reply is as the model writes it; after a changed text, everything may
   be improbable. So only the first gap of a reply counts: a changed text makes a large one, another
   model many small ones.
-- *Sampled*: each token has the probability that a sample is as improbable. The smallest of a reply,
-  times its tokens, is a p-value of the reply; the procedure of Benjamini and Hochberg (1995) accuses
-  replies so that at most `WRONG` of them are expected to be wrong. For number formats, the sum of
-  logprob and entropy over the uncertain places is compared with draws from the reader's own
+- *Sampled*: each token has the probability that a sample is as improbable. The smallest one of a
+  reply, times its tokens, is a p-value of the reply; the procedure of Benjamini and Hochberg (1995)
+  accuses replies so that at most `WRONG` of them are expected to be wrong. For number formats, the
+  sum of logprob and entropy over the uncertain places is compared with draws from the reader's own
   distributions at the same places (a parametric bootstrap), because its tails are heavy.
 
 Sources of the idea: Token-DiFR (Karvonen et al. 2025, arXiv 2511.20621) and the rank-based
@@ -31,13 +31,17 @@ LARGE_GAP = 8.0
 MARGIN = 2.0
 """Nats by which number formats make a sampled token less probable than it was."""
 WRONG = 0.001  # expected share of wrong replies among the accused ones
-OTHER_MODEL = 1e-5  # probability of the sum, or a smaller one, under the reader's own model
+OTHER_MODEL = 1e-5  # probability of a sum as small, or as large, under the reader's own model
+_NEXT = 4  # tokens
 _FEWEST_SMALL, _SMALL_SHARE = 3, 0.01
 """Greedy replies whose first gap is small, and their share, from which on the model is another
 one: healthy servers in bfloat16 have at most one of 300."""
-_DRAWS = 4096
+_DRAWS, _MORE_DRAWS, _RARE = 20_000, 400_000, 1e-3
+"""Draws of the sum; more where one as small, or as large, is rarer than this."""
 _CERTAIN = 0.999  # probability of a token at a place where sampling decides nothing
+_EQUAL = 1e-3  # nats within which two logprobs of the file are equal
 _LEAST = 20  # uncertain places below which sums say nothing
+_EVIDENCE = 24  # odd replies, and others, with which a cause is sought
 ENOUGH = 0.5  # share of the replies that must be read
 
 
@@ -51,9 +55,9 @@ class Improbable:
 
 @dataclass(frozen=True)
 class Sums:
-    """The sums of logprob and entropy of some sampled replies.
+    """The sum of logprob and entropy over the uncertain places of some sampled replies.
 
-    `low` and `high` are the probabilities of a sum as small, and as large, under the reader's model.
+    `low` and `high` are the probabilities that the reader's model makes it as small, and as large.
     """
 
     places: int
@@ -70,9 +74,7 @@ class Judgement:
         improbable: The accused replies.
         greedy: Distinct replies at temperature 0.
         deviating: Those whose first gap is small, the largest gaps first.
-        sums: Of all sampled replies but the improbable ones, by group: the whole run and its parts.
-        other_model: Whether the model, its weights or its number format are others.
-        too_certain: Whether replies are more predictable than their temperature allows.
+        sums: Of all sampled replies but the improbable ones, by group; `""` is the whole run.
     """
 
     read: int
@@ -97,6 +99,28 @@ class Judgement:
         """Whether sampled replies are more predictable than their temperature allows."""
         return any(sums.high < OTHER_MODEL for sums in self.sums.values())
 
+    def evidence(self, readings: Sequence[Reading], *, whole: bool) -> list[Reading]:
+        """Return the replies with which a cause is sought: the odd ones, and as many others.
+
+        With `whole`, all that were read. Equal greedy replies to one prompt count once.
+        """
+        read = _distinct(reading for reading in readings if reading.unread is None)
+        if whole:
+            return read
+        odd = {each.reading.key for each in (*self.improbable, *self.deviating)}
+        accused = [reading for reading in read if reading.key in odd]
+        others = [reading for reading in read if reading.key not in odd]
+        return [
+            reading
+            for part in (accused, others)
+            for reading in part[:: max(1, len(part) // _EVIDENCE)][:_EVIDENCE]
+        ]
+
+    @property
+    def suspicious(self) -> bool:
+        """Whether a fault of prompts may explain what was found."""
+        return bool(self.improbable or self.deviating or self.other_model or self.too_certain)
+
     @property
     def _gaps_differ(self) -> bool:
         return len(self.deviating) >= max(_FEWEST_SMALL, _SMALL_SHARE * self.greedy)
@@ -114,8 +138,8 @@ def judged(
     greedy = [reading for reading in read if reading.greedy]
     sampled = [reading for reading in read if not reading.greedy]
     first = {reading.key: token for reading in greedy if (token := _first_gap(reading)) is not None}
-    large = [r for r in greedy if r.key in first and r.gaps[first[r.key]] > LARGE_GAP]
-    small = [r for r in _distinct(greedy) if r.key in first and r.gaps[first[r.key]] <= LARGE_GAP]
+    large = [r for r in greedy if r.key in first and _is_large(r, first[r.key])]
+    small = [r for r in _distinct(greedy) if r.key in first and not _is_large(r, first[r.key])]
     improbable = [Improbable(reading, first[reading.key]) for reading in large]
     improbable += _unlikely(sampled)
     accused = {each.reading.key for each in improbable}
@@ -160,6 +184,15 @@ def _first_gap(reading: Reading) -> int | None:
     )
 
 
+def _is_large(reading: Reading, first: int) -> bool:
+    """Whether a first gap, or one right after it, is larger than number formats make.
+
+    Before a changed text, the most probable spelling may be another one that the model would not
+    have chosen, too.
+    """
+    return max(reading.gaps[first : first + _NEXT]) > LARGE_GAP
+
+
 def _unlikely(sampled: Sequence[Reading]) -> list[Improbable]:
     """Return the sampled replies that Benjamini and Hochberg's procedure accuses, at `WRONG`."""
     worst: list[tuple[float, Reading, int]] = []
@@ -195,36 +228,22 @@ def _sums(readings: Sequence[Reading]) -> Sums | None:
     ]
     if len(places) < _LEAST:
         return None
-    widest = 1 + max(len(probable) for _, probable in places)
-    logprobs = np.full((len(places), widest), -np.inf)
-    observed = np.empty(len(places))
-    for row, (own, probable) in enumerate(places):
-        rest = max(1.0 - sum(map(math.exp, probable)), 1e-9)
-        logprobs[row, : len(probable)] = probable
-        logprobs[row, len(probable)] = math.log(rest)  # all other tokens together
-        observed[row] = own if own >= probable[-1] - 1e-6 else math.log(rest)
-    shares = np.exp(logprobs)
-    shares /= shares.sum(1, keepdims=True)
-    finite = np.where(np.isfinite(logprobs), logprobs, 0.0)
-    entropy = -(shares * finite).sum(1)
-    total = float((observed + entropy).sum())
+    sums = _drawn(places, _DRAWS)
+    return _drawn(places, _MORE_DRAWS) if min(sums.low, sums.high) < _RARE else sums
+
+
+def _drawn(places: Sequence[tuple[float, tuple[float, ...]]], draws: int) -> Sums:
+    """Compare the sum over places with this many draws from the distributions there."""
     random = np.random.default_rng(0)
-    bounds = shares.cumsum(1)
-    rows = np.arange(len(places))
-    drawn = np.empty(_DRAWS)
-    for draw in range(_DRAWS):
-        chosen = (random.random(len(places))[:, None] > bounds).sum(1).clip(max=widest - 1)
-        drawn[draw] = (finite[rows, chosen] + entropy).sum()
-    return Sums(len(places), _tail(drawn, total), _tail(-drawn, -total))
-
-
-def _tail(drawn: np.ndarray, total: float) -> float:
-    """Return P(draw <= total); beyond the draws, by a normal tail through their lowest part."""
-    below = int((drawn <= total).sum())
-    if below >= 10:
-        return below / len(drawn)
-    low = float(np.quantile(drawn, 0.01))
-    scale = (float(np.median(drawn)) - low) / 2.3263  # the normal quantile of 1%
-    away = (float(np.median(drawn)) - total) / max(scale, 1e-12)
-    normal = 0.5 * math.erfc(away / math.sqrt(2))
-    return min(max(normal, 1e-300), (below + 1) / len(drawn))
+    total, drawn = 0.0, np.zeros(draws)
+    for own, probable in places:
+        rest = max(1.0 - sum(map(math.exp, probable)), 1e-9)
+        logprobs = np.array([*probable, math.log(rest)])  # the last is that of all other tokens
+        shares = np.exp(logprobs)
+        bounds = shares.cumsum() / shares.sum()
+        entropy = -float((shares * logprobs).sum() / shares.sum())
+        total += (own if own >= probable[-1] - _EQUAL else logprobs[-1]) + entropy
+        chosen = np.searchsorted(bounds, random.random(draws)).clip(max=len(probable))
+        drawn += logprobs[chosen] + entropy
+    below, above = int((drawn <= total).sum()), int((drawn >= total).sum())
+    return Sums(len(places), (below + 1) / (draws + 1), (above + 1) / (draws + 1))

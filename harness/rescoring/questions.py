@@ -1,16 +1,18 @@
 """The replies of a run as questions: request, reply in messages, and settings. No I/O."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from harmony.parse import FIRST_SPECIAL
+from harmony.parse import FIRST_SPECIAL, Kind
 from harmony.spelling import WrittenMessage, WrittenReply
 from harmony.vocabulary import bytes_of, encode, token_of
 from harness.api.fields import nested, objects
 from harness.api.items import Reply
+from harness.api.json_text import parsed_object
 from harness.api.ledger import hides_cot
 from harness.api.logprob_entries import entry_bytes, logprob_entries
+from harness.api.parsed_request import ParsedRequest
 from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
 from harness.records.conditions import Api
 from harness.records.readings import Unread
@@ -20,6 +22,9 @@ _PENALTIES = ("frequency_penalty", "presence_penalty", "logit_bias", "min_p", "t
 _REPETITION = "repetition_penalty"
 _CONCEALED = ("encrypted_content", "summary")
 _MEDIA = ("image_url", "input_image", "input_file", "input_audio", "file")
+
+
+_NOTHING = WrittenReply(())
 
 
 @dataclass(frozen=True)
@@ -38,7 +43,7 @@ class Question:
     date: str
     temperature: float = 1.0
     top_p: float = 1.0
-    reply: WrittenReply = WrittenReply(())
+    reply: WrittenReply = _NOTHING
     unread: Unread | None = None
 
     @property
@@ -84,7 +89,7 @@ def _question(
         date=exchange.recorded.started_at[:10],
         temperature=temperature,
         top_p=top_p,
-        reply=_written(exchange, reply) if reply and not unread else WrittenReply(()),
+        reply=_written(exchange, reply) if reply and not unread else _NOTHING,
         unread=unread,
     )
 
@@ -92,30 +97,22 @@ def _question(
 def _unread(
     exchange: ParsedExchange, body: Mapping[str, Any] | None, reply: Reply | None
 ) -> Unread | None:
-    request = exchange.request
     if reply is None:
         return "no_reply"
-    if reply.finish == "content_filter":
-        return "filtered"
-    if body is None:
-        return "unrecorded_history"
-    if request.custom_tools or reply.custom_calls:
-        return "custom_tools"
-    if request.built_in:
-        return "built_in_tools"
-    if any(_number(request.body.get(name), 0.0) for name in _PENALTIES) or request.body.get(
-        "logit_bias"
-    ):
-        return "penalties"
-    if _number(request.body.get(_REPETITION), 1.0) != 1:
-        return "penalties"
-    if hides_cot(exchange) or _conceals(reply):
-        return "hidden_cot"
-    if len(reply.calls) > 1:
-        return "several_calls"
-    if _has_media(body):
-        return "images"
-    return None if reply.generated.strip() else "empty"
+    request = exchange.request
+    reasons: Mapping[Unread, object] = {
+        "filtered": reply.finish == "content_filter",
+        "unrecorded_history": body is None,
+        "custom_tools": request.custom_tools or reply.custom_calls,
+        "built_in_tools": request.built_in,
+        "penalties": any(map(request.body.get, _PENALTIES))
+        or request.body.get(_REPETITION) not in (None, 1),
+        "hidden_cot": hides_cot(exchange) or _conceals(reply),
+        "several_calls": len(reply.calls) > 1,
+        "images": _has_media(body),
+        "empty": not reply.generated.strip(),
+    }
+    return next((reason for reason, holds in reasons.items() if holds), None)
 
 
 def _conceals(reply: Reply) -> bool:
@@ -142,28 +139,26 @@ def _written(exchange: ParsedExchange, reply: Reply) -> WrittenReply:
     request = exchange.request
     stopped = bool(request.stops) and reply.finish == "stop"
     complete = reply.finish not in ("length", "unknown") and not stopped
-    messages = list(_messages(exchange, reply))
-    strict = request.strict
-    forbidden = request.tool_choice == "none" or not request.functions
-    written = tuple(
-        WrittenMessage(
-            message.kind,
-            message.text,
-            message.name,
-            message.spelled,
-            given=(
-                message.kind == "call"
-                and (request.forces_call or "allowed_tools" in str(request.body.get("tool_choice")))
-            )
-            or (message.kind == "answer" and (forbidden or request.forces_call)),
-            bound=(message.kind == "call" and message.name in strict)
-            or (message.kind == "answer" and request.wants_json),
-        )
-        for message in messages
-    )
+    written = tuple(_with_origin(message, request) for message in _messages(exchange, reply))
     if stopped and written and written[-1].kind == "answer":
         written = (*written[:-1], _without_end(written[-1]))
     return WrittenReply(written, complete, _exact(exchange, reply))
+
+
+def _with_origin(message: WrittenMessage, request: ParsedRequest) -> WrittenMessage:
+    """Return a message with what the server or a grammar decided in it, and not the model.
+
+    What is neither a known function nor JSON is the rest of a malformed header, cut by a parser.
+    """
+    if message.kind == "call":
+        choice = request.tool_choice != "auto" or isinstance(request.body.get("tool_choice"), dict)
+        malformed = message.name not in request.functions and parsed_object(message.text) is None
+        given, bound = choice or malformed, message.name in request.strict or malformed
+    else:
+        forced = request.tool_choice != "auto" or not request.functions
+        given = message.kind == "answer" and forced
+        bound = message.kind == "answer" and request.wants_json
+    return replace(message, given=given, bound=bound)
 
 
 def _without_end(message: WrittenMessage) -> WrittenMessage:
@@ -173,7 +168,7 @@ def _without_end(message: WrittenMessage) -> WrittenMessage:
     """
     kept = message.text.rstrip()
     kept = kept[: max(kept.rfind(" "), kept.rfind("\n"), 0)]
-    return WrittenMessage(message.kind, kept, message.name, None, message.given, message.bound)
+    return replace(message, text=kept, spelled=None)
 
 
 def _messages(exchange: ParsedExchange, reply: Reply) -> Iterator[WrittenMessage]:
@@ -195,7 +190,7 @@ def _messages(exchange: ParsedExchange, reply: Reply) -> Iterator[WrittenMessage
             case "reasoning":
                 yield WrittenMessage("reasoning", text)
             case "message":
-                kind = "preamble" if any(called[at:]) else "answer"
+                kind: Kind = "preamble" if any(called[at:]) else "answer"
                 yield WrittenMessage(kind, text, spelled=spelled if text == reply.text else None)
             case "function_call":
                 yield WrittenMessage(

@@ -12,6 +12,7 @@ from harness.api.parsed_rollout import ParsedRollout
 from harness.api.sdk_types import stops_sdk
 from harness.records.analysis import FailingRequest, RuleResult, RuleStatus
 from harness.records.conditions import Api, Mode
+from harness.records.readings import Rescored
 from harness.records.reasons import Reason
 from harness.records.rollouts import Rollout
 from harness.records.scores import Description, Finding, Score, Severity
@@ -44,13 +45,27 @@ _ORDER: Mapping[Severity, int] = {"error": 0, "warning": 1, "info": 2}
 def check_results(
     examined: Iterable[Score],
     planned: Collection[tuple[Api, Mode]],
+    rescored: Rescored | None = None,
 ) -> tuple[RuleResult, ...]:
     """The result of every check, in the order of `CHECKS`, from scores with tolerances applied.
 
-    Checks of other APIs and modes than `planned` are skipped.
+    Checks of other APIs and modes than `planned` are skipped. Those of readings have a result only
+    if the replies were read, which then was `rescored`.
     """
     tally = _tally(examined)
-    return tuple(_check_result(check, tally, planned) for check in CHECKS.values())
+    return tuple(
+        _check_result(check, tally, planned)
+        if rescored is None or rescored.enough or not check.of_readings
+        else _mostly_unread(check.about, rescored)
+        for check in CHECKS.values()
+        if rescored is not None or not check.of_readings
+    )
+
+
+def _mostly_unread(about: Description, rescored: Rescored) -> RuleResult:
+    values = {"read": rescored.read, "replies": rescored.read + sum(rescored.unread.values())}
+    reasons = (Reason(code="mostly_unread", values=values),)
+    return RuleResult(check=about, status="not_verifiable", reasons=reasons)
 
 
 def probe_results(

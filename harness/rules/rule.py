@@ -149,6 +149,7 @@ class Rule:
     """How its findings depend on those of other rules; `harness.verdict.relations` applies it."""
     reads: tuple[Lost, ...] = ()  # what a recording must preserve for it
     recordings: bool = True  # whether it can judge recorded traffic at all
+    of_readings: bool = False  # whether it judges only runs whose replies a reference has read
 
     def related(self, kind: type[R]) -> Iterator[R]:
         """Yield its relations of one kind."""
@@ -216,6 +217,7 @@ class Declared(TypedDict, total=False):
     relations: Iterable[Relation]  # in addition to those that are shared
     reads: tuple[Lost, ...]
     recordings: bool
+    of_readings: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -249,6 +251,7 @@ class Members(TypedDict):
     relations: tuple[Relation, ...]
     reads: tuple[Lost, ...]
     recordings: bool
+    of_readings: bool
 
 
 def members(
@@ -286,6 +289,7 @@ def members(
         "relations": (*shared.relations, *given.get("relations", ())),
         "reads": given.get("reads", ()),
         "recordings": given.get("recordings", True),
+        "of_readings": given.get("of_readings", False),
     }
 
 

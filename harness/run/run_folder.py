@@ -27,7 +27,7 @@ ERRORS_FILE = "internal-errors.txt"
 SCORES_FILE = "scores.jsonl"
 UNANSWERED_FILE = "unanswered.jsonl"  # in the folder of run folders
 
-COMPARED = {"applicable", "rows", "traits", "broken"}
+COMPARED = {"applicable", "rows", "traits", "readings", "broken"}
 _SCORE = TypeAdapter(Score)
 _UNFIT_FOR_A_NAME = re.compile(r"[^\w.@+-]+")
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from harness.records.analysis import Analysis, RetestedFinding, RuleResult, TaskResult
 from harness.records.conditions import MODES, Api, Mode
 from harness.records.figures import ExchangeCounts
+from harness.records.readings import Rescored
 from harness.records.runs import RunInfo, TaskKind
 from harness.records.scores import Score
 from harness.records.settings import Thresholds
@@ -46,6 +47,7 @@ class Scored:
     evals: KeptScores
     account: Account
     conversations: Sequence[Conversation] = ()
+    rescored: Rescored | None = None
 
 
 class Judged(NamedTuple):
@@ -78,7 +80,7 @@ def analyze(
     scores = _tolerated(planned, tasks, scored.account, thresholds, growing=growing)
     evals = Scores(partial(_graded, scored.evals, tasks))
     results = tuple(_results(tasks, scores, evals, rates=not info.failed_early))
-    rules = _rule_results(tasks, scores, info, thresholds, scored.probes)
+    rules = _rule_results(tasks, scores, info, thresholds, scored.probes, scored.rescored)
     probe_attempts = sum(task.planned for task in info.of_kind("probes"))
     others = {task.name for task in info.tasks if task.kind != "probes"}
     read = sum(count for name, count in scored.read.items() if name not in others)
@@ -125,6 +127,7 @@ def analyze(
         ),
         exchanges=scored.exchanges,
         retest=again,
+        rescored=scored.rescored,
         verdict=verdict,
     )
     return Judged(
@@ -221,12 +224,13 @@ def _rule_results(
     info: RunInfo,
     thresholds: Thresholds,
     probes: Iterable[RuleResult],
+    rescored: Rescored | None,
 ) -> gate.RuleResults:
     limitations = info.provider.limitations
     kinds = {task.name: task.info.kind for task in tasks}
     made = [score for score in scores if score.finished]
     beyond = [score for score in made if kinds[score.task] in ("probes", "traffic")]
-    checks = check_results(made, _groups(info, beyond))
+    checks = check_results(made, _groups(info, beyond), rescored)
     results = related((*checks, *probes), scores, thresholds, limitations)
     judged = {rule for score in beyond for rule in score.applicable}
     failed = {f.id for score in beyond for f in score.findings if f.severity == "error"}

@@ -15,10 +15,13 @@ from harness.api.statuses import unanswered
 from harness.records.analysis import Analysis, RuleResult
 from harness.records.families import family_rank
 from harness.records.figures import ExchangeCounts
+from harness.records.readings import Rescored
 from harness.records.rollouts import Rollout, TransportFailure
 from harness.records.runs import RunInfo
 from harness.records.scores import Finding, Score
 from harness.records.settings import Thresholds
+from harness.rescoring.accusations import accused
+from harness.rescoring.log import read_readings
 from harness.rules.account import NO_ACCOUNT, Account, account_of
 from harness.rules.catalogue import CHECKS
 from harness.rules.clients.conversations import (
@@ -182,8 +185,9 @@ class Judge:
         probes = tuple(result for results in groups for result in results)
         clients = any(result.check.family == "clients" for result in probes)
         clients = clients or any(task.info.kind == "traffic" for task in self.tasks)
+        scores, rescored = self._with_readings()
         return Scored(
-            self._scores,
+            scores,
             self._read,
             probes,
             self._exchanges.counts(),
@@ -191,7 +195,20 @@ class Judge:
             self._evals,
             account,
             self.conversations() if clients and not growing else (),
+            rescored,
         )
+
+    def _with_readings(self) -> tuple[Sequence[Score], Rescored | None]:
+        """Return the scores with what a reader found of their replies, if one read them."""
+        run = read_readings(self.folder)
+        if run is None:
+            return self._scores, None
+        conditions = {score.record: score.condition.name for score in self._scores}
+        readings, figures = accused(run, conditions)
+        scores = [
+            replace(score, readings=tuple(readings.get(score.record, ()))) for score in self._scores
+        ]
+        return scores, figures
 
     def _sharing(self, score: Score) -> Score:
         """Return the score with one object for equal values of all scores.

@@ -45,7 +45,9 @@ def apply_tolerances(
     attempt invalid. Of a rule in `reference` (see `Thresholds.reference_rules`), findings are also
     informational in strata in which the share of that run is not significantly exceeded. Findings
     whose evidence is a count are informational where counts are wrong. A model that does not do
-    what requests say may write any header: then no finding that headers may explain is proven.
+    what requests say may write any header: then no finding that headers may explain is proven. A
+    reply that a reference has read and finds probable was written by the model: what a model may
+    cause is informational there.
     """
     compared = list(_compared(scores, account))
     miscounted = _mostly_miscounted(compared, account)
@@ -189,9 +191,12 @@ def _judged(
     if not score.findings:
         return score
     strata = set(strata_of(score))
+    written = {reply.exchange for reply in score.readings if not reply.rule}
 
     def judged(finding: Finding) -> Finding:
         rule = CHECKS[finding.id]
+        if rule.habit and finding.evidence.exchange in written:
+            return tolerated(finding)
         of_headers = rule.counts or rule.habit is MALFORMED_HEADERS
         proven = finding.proven and (obedient or not of_headers)
         if rule.counts and not counted:
