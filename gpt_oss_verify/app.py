@@ -58,6 +58,7 @@ _COMMANDS = {
         "reproduce": "reproduce:reproduce",
         "retest": "retest:retest",
         "recheck": "recheck:recheck",
+        "rescore": "rescore:rescore",
         "compare": "compare:compare",
         "history": "compare:history",
         "export": "export:export",

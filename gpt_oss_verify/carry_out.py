@@ -43,6 +43,10 @@ def carry_out(
     from gpt_oss_verify.judge_and_report import judge_and_print  # after sampling: slow
 
     try:
+        if run.rescore:
+            from gpt_oss_verify.rescore import ReaderOptions, read_replies
+
+            read_replies(folder, ReaderOptions(), "auto")
         return judge_and_print(
             folder, judge=judge, as_json=run.as_json, show_questions=show_questions
         )

@@ -220,6 +220,8 @@ class RunOptions:
     resume: Annotated[Path | None, Parameter(converter=_run_place, group=COMMON)] = None
     """Run to finish: its folder, or its name in `runs`. Finished attempts are kept."""
     out: Out = None
+    rescore: bool = False
+    """Let the model itself read all replies afterwards, as the command `rescore` does."""
     dry_run: Annotated[bool, Parameter(group=COMMON)] = False
     """Print requests, tokens and cost, and send nothing."""
     debug: Debug = False
