@@ -18,6 +18,8 @@ from harness.errors import (
     StoppedError,
 )
 from harness.records.analysis import TaskResult
+from harness.records.runs import RunInfo
+from harness.rules.catalogue import RULES
 from harness.run import run_folder
 from harness.run.run_log import read_run_info
 from harness.session import Session
@@ -43,7 +45,7 @@ def carry_out(
     from gpt_oss_verify.judge_and_report import judge_and_print  # after sampling: slow
 
     try:
-        if run.rescore:
+        if run.rescore or _retests_readings(plan.info):
             from gpt_oss_verify.rescore import ReaderOptions, read_replies
 
             read_replies(folder, ReaderOptions(), "auto")
@@ -53,6 +55,12 @@ def carry_out(
     except Exception:
         say(f"The replies are kept; judge them again with: gpt-oss-verify recheck {folder}")
         raise
+
+
+def _retests_readings(info: RunInfo) -> bool:
+    """Whether a retest tests a finding that only a reader of its replies finds again."""
+    tested = info.retest.rules if info.retest is not None else ()
+    return any(rule.rule in RULES and RULES[rule.rule].of_readings for rule in tested)
 
 
 def sample_here(plan: Plan, folder: Path, screen: LineDisplay, judge: Judge) -> None:
