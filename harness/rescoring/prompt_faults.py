@@ -19,6 +19,7 @@ CLIP = 40.0
 LEAST = 20.0  # nats over the right prompts
 AHEAD = 5.0  # nats before the next hypothesis
 AGAINST = -5.0  # nats: of a fault of all requests, no reply is less probable
+_MOST_ALIKE = 2  # other hypotheses that the replies cannot tell from the first one
 _LEFT = 0.1  # share of the replies that the fault explains, and that are still improbable after it
 _SHARES = (0.01, 0.03, 0.1, 0.25, 0.5, 0.9, 1.0)
 """Shares of the requests that a fault may hit. The mixture with the best of them is compared, not
@@ -57,7 +58,7 @@ def decide(right: Mapping[Key, Reading], hypotheses: Sequence[Hypothesis]) -> Pr
         return None
     first = weighed[0]
     alike = [e for e in weighed[1:] if e.nats > first.nats - AHEAD]
-    if alike and not _same(first, alike):
+    if len(alike) > _MOST_ALIKE:
         return None
     if first.share == 1 and min(first.ratios.values()) < AGAINST:
         return None
@@ -67,9 +68,9 @@ def decide(right: Mapping[Key, Reading], hypotheses: Sequence[Hypothesis]) -> Pr
     return PromptFault(
         fault=first.hypothesis.name,
         description=first.hypothesis.description,
-        allowed=first.hypothesis.allowed,
+        allowed=any(each.hypothesis.allowed for each in (first, *alike)),
         nats=round(first.nats, 1),
-        second=round(max((e.nats for e in weighed[1:]), default=0.0), 1),
+        second=round(max((e.nats for e in weighed[1 + len(alike) :]), default=0.0), 1),
         share=first.share,
         indistinguishable=tuple(e.hypothesis.name for e in alike),
         replies=explained,
@@ -89,15 +90,6 @@ def _weighed(right: Mapping[Key, Reading], hypothesis: Hypothesis) -> _Weighed:
     }
     best = max(sums, key=lambda share: sums[share])
     return _Weighed(hypothesis, sums[best], best, ratios)
-
-
-def _same(first: _Weighed, alike: Sequence[_Weighed]) -> bool:
-    """Whether the requests of the run cannot tell these faults apart: the same prompts."""
-    return all(_prompts(other.hypothesis) == _prompts(first.hypothesis) for other in alike)
-
-
-def _prompts(hypothesis: Hypothesis) -> Mapping[Key, str]:
-    return {key: reading.prompt_sha256 for key, reading in hypothesis.readings.items()}
 
 
 def _explains(right: Mapping[Key, Reading], first: _Weighed) -> bool:

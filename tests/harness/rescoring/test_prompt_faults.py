@@ -41,8 +41,8 @@ _GREEDY = {"g0": 25.0, "g1": 25.0, "g2": 25.0}
     [
         ([_after(_GREEDY), _after({"s0": 2.0})], "fault0"),
         ([_after({"g0": 15.0})], None),  # too little
-        ([_after(_GREEDY), _after(_GREEDY | {"g2": 23.0}, prompt="third")], None),  # two fit
-        ([_after(_GREEDY, prompt="same"), _after(_GREEDY, prompt="same")], "fault0"),
+        ([_after(_GREEDY), _after(_GREEDY | {"g2": 23.0}), _after({"g0": 2.0})], "fault0"),
+        ([_after(_GREEDY | {"g2": 23.0 + at}) for at in range(4)], None),  # too many are alike
         ([_after(_GREEDY, left=3.0)], None),  # another model: surprise is left
         ([], None),
     ],
@@ -59,3 +59,10 @@ def test_a_fault_of_a_part_of_the_requests_has_its_share() -> None:
     assert found.share < 1
     assert {record for record, *_ in found.replies} == {"g0", "g1", "g2"}
     assert math.isclose(found.nats, 75, abs_tol=5)
+
+
+def test_faults_that_the_replies_cannot_tell_apart_are_named_together() -> None:
+    alike = [Hypothesis(name, "…", name == "ok:b", _after(_GREEDY)) for name in ("a", "ok:b")]
+    found = decide({reading.key: reading for reading in _RIGHT}, alike)
+    assert found is not None
+    assert ({found.fault, *found.indistinguishable}, found.allowed) == ({"a", "ok:b"}, True)
