@@ -36,6 +36,7 @@ _NEXT = 4  # tokens
 _FEWEST_SMALL, _SMALL_SHARE = 3, 0.01
 """Greedy replies whose first gap is small, and their share, from which on the model is another
 one: healthy servers in bfloat16 have at most one of 300."""
+_LOWEST = -40.0  # logprob that one token counts at most
 _DRAWS, _MORE_DRAWS, _RARE = 20_000, 400_000, 1e-3
 """Draws of the sum; more where one as small, or as large, is rarer than this."""
 _CERTAIN = 0.999  # probability of a token at a place where sampling decides nothing
@@ -157,6 +158,24 @@ def judged(
         deviating=tuple(Improbable(reading, first[reading.key]) for reading in deviating),
         sums={name: sums for name, part in parts.items() if (sums := _sums(part)) is not None},
     )
+
+
+def excess(readings: Iterable[Reading]) -> float:
+    """Return how much less probable replies are than those of the reader's model, in nats a token.
+
+    At temperature 0, that is the gap; elsewhere the entropy minus the logprob, at uncertain places.
+    """
+    lost, tokens = 0.0, 0
+    for reading in readings:
+        tokens += sum(reading.judged)
+        if reading.greedy:
+            lost += sum(gap for gap, free in zip(reading.gaps, reading.judged, strict=True) if free)
+            continue
+        lost += sum(
+            -max(own, _LOWEST) + sum(value * math.exp(value) for value in probable)
+            for own, probable in reading.open
+        )
+    return lost / max(tokens, 1)
 
 
 def _distinct(readings: Iterable[Reading]) -> list[Reading]:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.records.readings import PromptFault, Reading
-from harness.rescoring.judgement import Judgement, judged
+from harness.rescoring.judgement import excess, judged
 
 CLIP = 40.0
 """Nats that one reply counts at most, so that no reply decides alone against all others."""
@@ -21,6 +21,8 @@ AHEAD = 5.0  # nats before the next hypothesis
 AGAINST = -5.0  # nats: of a fault of all requests, no reply is less probable
 _MOST_ALIKE = 2  # other hypotheses that the replies cannot tell from the first one
 _LEFT = 0.1  # share of the replies that the fault explains, and that are still improbable after it
+_SURPRISE = 0.03
+"""Nats a token that may be left: true faults leave at most 0.015, noise of 10% at least 0.055."""
 _SHARES = (0.01, 0.03, 0.1, 0.25, 0.5, 0.9, 1.0)
 """Shares of the requests that a fault may hit. The mixture with the best of them is compared, not
 the sum of the replies that like the fault: that one grows by chance."""
@@ -100,6 +102,6 @@ def _explains(right: Mapping[Key, Reading], first: _Weighed) -> bool:
         for key, reading in right.items()
         if key in used or first.share == 1
     ]
-    left: Judgement = judged(after)
-    improbable = len(left.improbable) <= _LEFT * max(len(after), 1)
-    return improbable and not left.other_model
+    left = judged(after)
+    few = len(left.improbable) <= _LEFT * max(len(after), 1)
+    return few and not left.other_model and excess(after) <= _SURPRISE
