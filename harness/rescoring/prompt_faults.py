@@ -98,9 +98,7 @@ def _explains(right: Mapping[Key, Reading], first: _Weighed) -> bool:
     """Whether replies after this fault's prompts are as probable as those of healthy servers."""
     used = {key for key, ratio in first.ratios.items() if ratio > 0 or first.share == 1}
     after = [
-        first.hypothesis.readings.get(key, reading)
-        for key, reading in right.items()
-        if key in used or first.share == 1
+        first.hypothesis.readings[key] if key in used else reading for key, reading in right.items()
     ]
     left = judged(after)
     few = len(left.improbable) <= _LEFT * max(len(after), 1)
