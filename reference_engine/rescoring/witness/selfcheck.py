@@ -13,6 +13,7 @@ from typing import Any
 from harmony.conversation import Conversation, User
 from harmony.parse import CHANNEL
 from harmony.render import render_prompt
+from harmony.vocabulary import bytes_of
 from reference_engine.rescoring.witness.forms import Written
 from reference_engine.rescoring.witness.places import Place
 
@@ -90,7 +91,9 @@ def _difference(prompt: tuple[int, ...], read: Read, write: Write) -> float:
             f"sum up to {sum(shares) / len(shares):.2g}"
         )
     at = len(words) // 2
-    wrong = next(token for token in range(100, 10_000) if token not in places[at].top)
+    # A word: llama.cpp's grammars refuse what follows the beginning of a character.
+    words_of_others = (token for token in range(1000, 10_000) if bytes_of(token).isalpha())
+    wrong = next(token for token in words_of_others if token not in places[at].top)
     damaged = [*words[:at], wrong, *words[at + 1 :]]
     value = read(prompt, damaged, {})[at].logprob
     if value > _IMPROBABLE:
