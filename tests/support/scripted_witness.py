@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
 
 from harmony.parse import CHANNEL, RETURN
-from harmony.vocabulary import encode
+from harmony.vocabulary import bytes_of, encode
 
 MODEL = "gpt-oss-20b"
 SAID = tuple(encode("<|channel|>final<|message|>The sea is wide and blue.<|return|>"))
@@ -262,7 +262,8 @@ class ScriptedWitness:
 
     def _llama(self, body: dict) -> tuple[int, object]:
         bound = [int(part.strip("<[]>")) for part in body.get("grammar", "").split()[2:]]
-        if RETURN in bound:
+        text = b"".join(map(bytes_of, bound))
+        if RETURN in bound or text.decode("utf-8", "ignore").encode() != text:
             return 500, {"error": {"code": 500, "message": "Unexpected empty grammar stack"}}
         if "logit_bias" in body:
             said = [*bound, body["logit_bias"][0][0]][: body["n_predict"]]
