@@ -3,8 +3,8 @@
     python benchmarks/pictures.py
 
 Verifies the reference engine with the defect of the tutorial and without it, and takes pictures of
-the report and of the comparison in Chromium. Each picture states the hash of the templates that it
-shows; tests/reports/test_pictures.py compares it with theirs.
+the report, of the comparison and of the view in Chromium. Each picture states the hash of the
+templates that it shows; tests/reports/test_pictures.py compares it with theirs.
 """
 
 import hashlib
@@ -14,12 +14,14 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import yaml
 from PIL import Image, PngImagePlugin
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, ViewportSize, sync_playwright
 
 ROOT = Path(__file__).parents[1]
 PICTURES = ROOT / "docs" / "pictures"
@@ -45,18 +47,23 @@ def main() -> None:
     """Write all pictures."""
     PICTURES.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as driver:
-        pages = dict(_pages(Path(folder)))
+        _, after = _runs(Path(folder))
         browser = driver.chromium.launch(
             executable_path=shutil.which("chromium"), args=["--no-sandbox"]
         )
-        for name, (page, selector, height) in pages.items():
+        with _viewed(after) as view:
+            report, compared = after / "report.html", Path(folder) / "compared" / "compare.html"
             for scheme in SCHEMES:
-                _save(f"{name}-{scheme}", _shot(browser, page, selector, height, scheme))
+                shot = partial(_shot, browser, scheme)
+                _save(f"report-{scheme}", shot(report.as_uri(), "#verdict", 1040, 620))
+                _save(f"findings-{scheme}", shot(report.as_uri(), "#findings", 1040, 700))
+                _save(f"comparison-{scheme}", shot(compared.as_uri(), "main", 1040, 560))
+                _save(f"view-{scheme}", shot(view, ".row", 1240, 500, "Enter"))
         browser.close()
 
 
-def _pages(folder: Path) -> Iterator[tuple[str, tuple[Path, str, int]]]:
-    """Yield the name of each picture, and its page, the element at its top and its height."""
+def _runs(folder: Path) -> list[Path]:
+    """Return the folders of the runs, before and after the defect, which are compared."""
     entries = {
         name: {
             "base_url": "http://127.0.0.1:{port}/v1",
@@ -74,11 +81,19 @@ def _pages(folder: Path) -> Iterator[tuple[str, tuple[Path, str, int]]]:
     runs = []
     for name in _BEFORE_AND_AFTER:
         _tool(folder, "--provider", name, *_OPTIONS)
-        runs += [path.name for path in folder.glob(f"{name}-*")]
-    _tool(folder, "compare", *runs, "--out", "compared")
-    yield "report", (folder / runs[1] / "report.html", "#verdict", 620)
-    yield "findings", (folder / runs[1] / "report.html", "#findings", 700)
-    yield "comparison", (folder / "compared" / "compare.html", "main", 560)
+        runs += folder.glob(f"{name}-*")
+    _tool(folder, "compare", *(run.name for run in runs), "--out", "compared")
+    return runs
+
+
+@contextmanager
+def _viewed(run: Path) -> Iterator[str]:
+    """The address of the attempts with findings of a run, while it is served."""
+    command = [sys.executable, "-m", "gpt_oss_verify", "view", str(run), "--no-browser"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        yield f"{server.stdout.readline().strip()}?only=findings"
+        server.terminate()
 
 
 def _tool(folder: Path, *arguments: str) -> None:
@@ -86,12 +101,24 @@ def _tool(folder: Path, *arguments: str) -> None:
 
 
 def _shot(
-    browser: Browser, page: Path, selector: str, height: int, scheme: Literal["light", "dark"]
+    browser: Browser,
+    scheme: Literal["light", "dark"],
+    address: str,
+    selector: str,
+    width: int,
+    height: int,
+    key: str = "",
 ) -> bytes:
-    context = browser.new_context(viewport={"width": 1040, "height": height}, color_scheme=scheme)
+    """Take a picture with an element at its top, after a key was pressed, if one is."""
+    size: ViewportSize = {"width": width, "height": height}
+    context = browser.new_context(viewport=size, color_scheme=scheme)
     tab = context.new_page()
-    tab.goto(page.as_uri())
-    tab.locator(selector).first.evaluate("element => element.scrollIntoView({behavior: 'instant'})")
+    tab.goto(address)
+    top = tab.locator(selector).first
+    top.evaluate("element => element.scrollIntoView({behavior: 'instant'})")
+    if key:
+        tab.keyboard.press(key)
+        tab.locator("dialog[open]").wait_for()
     taken = tab.screenshot()
     context.close()
     return taken

@@ -55,6 +55,7 @@ _COMMANDS = {
         "import": "traffic:import_traffic",
     },
     "Finished runs": {
+        "view": "view:view",
         "reproduce": "reproduce:reproduce",
         "retest": "retest:retest",
         "recheck": "recheck:recheck",
@@ -78,7 +79,7 @@ _NO_VERDICT = "0 done · 2 usage or configuration"
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _UNREACHABLE = "3 provider unreachable or unauthorized"
 _OWN_EXIT_CODES = {
-    **dict.fromkeys(("checks", "export", "site"), _NO_VERDICT),
+    **dict.fromkeys(("checks", "export", "site", "view"), _NO_VERDICT),
     "history": f"{_NO_VERDICT} · with --fail-on-change: 1 the latest run is worse beyond chance · "
     "4 no finished run, or none since --since",
     **dict.fromkeys(("init", "providers"), f"{_NO_VERDICT} · {_UNREACHABLE}"),

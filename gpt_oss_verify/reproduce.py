@@ -28,7 +28,7 @@ from harness.errors import (
 )
 from harness.providers.entries import Provider
 from harness.records.rollouts import SDK, Exchange
-from harness.repeat.commands import KEY_VARIABLE, curl, issue, python
+from harness.repeat.commands import curl, issue, key_variable, python
 from harness.repeat.experiment import MOST_REQUESTS, Outcome, experiment
 from harness.repeat.retest import planned_retest
 from harness.repeat.smaller import Body, size
@@ -99,7 +99,8 @@ def reproduce(
             say("Interrupted. This is the best request so far:")
         except ProviderUnavailableError as error:
             say(f"Nothing was sent: {error}")
-    print_raw("\n\n".join(_printed(subject, outcome, forms, _key(entry, subject.exchange))))
+    key = key_variable(subject.exchange, None if entry is None else entry.api_key_env)
+    print_raw("\n\n".join(_printed(subject, outcome, forms, key)))
     if not tries:
         return EXIT_PASS
     if outcome.seen:
@@ -240,11 +241,3 @@ def _sent(subject: Subject) -> list[tuple[Exchange, Body | str | None]]:
         exchanges.append(subject.compared.exchanges[-1])
     bodies = (e.request.text if e.request.body is None else e.request.body for e in exchanges)
     return list(zip(exchanges, bodies, strict=True))
-
-
-def _key(entry: Provider | None, exchange: Exchange) -> str | None:
-    """Return the name of the environment variable with the key, if the request had a key."""
-    if entry is not None and entry.api_key_env is not None:
-        return entry.api_key_env
-    names = map(str.lower, exchange.request.headers)
-    return KEY_VARIABLE if "authorization" in names else None

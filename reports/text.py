@@ -137,24 +137,24 @@ def trimmed(text: str, longest: int = LONGEST_TEXT) -> str:
     return _printable(text[:head]) + note + _printable(text[-tail:])
 
 
-def pretty(value: Mapping[str, Any]) -> str:
+def pretty(value: Mapping[str, Any], longest: int = LONGEST_RAW) -> str:
     """Return a JSON object with one member per line, trimmed if it is too long."""
     try:
-        return trimmed(json.dumps(value, ensure_ascii=False, indent=1), LONGEST_RAW)
+        return trimmed(json.dumps(value, ensure_ascii=False, indent=1), longest)
     except (ValueError, RecursionError):
         return "(nested too deeply to show)"
 
 
-def pretty_text(text: str) -> str:
+def pretty_text(text: str, longest: int = LONGEST_RAW) -> str:
     """Return text, formatted as JSON if it is a JSON object, and trimmed if it is too long."""
-    if len(text) <= LONGEST_RAW:
+    if len(text) <= longest:
         try:
             value = json.loads(text)
         except (ValueError, RecursionError):
-            return trimmed(text, LONGEST_RAW)
+            return trimmed(text, longest)
         if isinstance(value, dict):
-            return pretty(value)
-    return trimmed(text, LONGEST_RAW)
+            return pretty(value, longest)
+    return trimmed(text, longest)
 
 
 def _printable(text: str) -> str:

@@ -21,7 +21,7 @@ from harness.repeat.smaller import Body
 from harness.repeat.subject import CONTINUES, Subject
 from harness.rules.catalogue import PROBES
 
-KEY_VARIABLE = "API_KEY"
+_KEY_VARIABLE = "API_KEY"
 _NOT_SENT = re.compile(
     r"accept-encoding|user-agent|connection|content-type|authorization|x-stainless-.*"
 )
@@ -29,6 +29,15 @@ _NOT_SENT = re.compile(
 _MOST_LINES = 24  # of all requests and responses in the text of an issue
 _LONGEST_LINE = 1_000  # characters of such a line of a response
 _MEMBER = re.compile(r"[A-Za-z_]\w*")  # a name in a JSON path
+
+
+def key_variable(exchange: Exchange, of_entry: str | None = None) -> str | None:
+    """Return the environment variable with the key: that of the provider's entry, if it has one.
+
+    None if the request had no key.
+    """
+    had_one = "authorization" in map(str.lower, exchange.request.headers)
+    return of_entry or (_KEY_VARIABLE if had_one else None)
 
 
 def curl(

@@ -3,7 +3,7 @@
 import traceback
 from array import array
 from collections import Counter, defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from operator import itemgetter
@@ -150,21 +150,13 @@ class Judge:
     def first_error(self, info: RunInfo) -> Finding | None:
         """Return the error of a single reply that harms clients most; None without any.
 
-        The log may grow, so only findings count that no other reply can change: those of rules that
-        tolerate nothing and have no relation to other rules. Raises RunLogError.
+        The log may grow, so only findings count that are certain. Raises RunLogError.
         """
         self.read()
-        soft = may_warn(info.settings.thresholds)
-        errors = (
-            finding
-            for score in self._scores
-            for finding in score.findings
-            if finding.severity == "error" and finding.id not in soft
-        )
         certain = (
-            (family_rank(rule.about.family), finding)
-            for finding in errors
-            if not (rule := CHECKS[finding.id]).relations and (finding.proven or not rule.tolerated)
+            (family_rank(CHECKS[finding.id].about.family), finding)
+            for score in self._scores
+            for finding in certain_errors(score, info)
         )
         return min(certain, key=itemgetter(0), default=(0, None))[1]
 
@@ -250,6 +242,19 @@ def judge(folder: Path, info: RunInfo, tasks: Sequence[Task]) -> Judged:
     judge = Judge(folder, tasks)
     judge.read()
     return judge.judged(info)
+
+
+def certain_errors(score: Score, info: RunInfo) -> Iterator[Finding]:
+    """Yield the errors that no other reply of a growing run can change.
+
+    They are those of rules that tolerate nothing and have no relation to other rules.
+    """
+    for finding in score.findings:
+        if finding.severity == "error":
+            rule = CHECKS[finding.id]
+            certain = not rule.relations and (finding.proven or not rule.tolerated)
+            if certain and finding.id not in may_warn(info.settings.thresholds):
+                yield finding
 
 
 class ExchangeCounter:

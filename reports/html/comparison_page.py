@@ -40,7 +40,7 @@ def render_compare_html(comparison: Comparison, folder: Path) -> str:
     return render_page(
         "compare.html",
         {"cells": opened},
-        own_script="compare.js",
+        own_scripts=("compare.js",),
         own_styles=("compare.css",),
         comparison=comparison,
         text=text,

@@ -21,23 +21,27 @@ from harness.records.register import elsewhere
 from harness.text import plain
 from reports.text import trimmed
 
-REPORT_SCRIPT = "report.js"
+REPORT_SCRIPTS = ("transcript.js", "report.js")
 
 
 def render_page(
     template: str,
     data: object,
     *,
-    own_script: str | None = REPORT_SCRIPT,
+    own_scripts: Sequence[str] = REPORT_SCRIPTS,
     own_styles: Sequence[str] = (),
+    asks_server: bool = False,
     **content: object,
 ) -> str:
-    """Render a page with the variables `content`; its script reads `data`."""
+    """Render a page with the variables `content`; its script reads `data`.
+
+    With `asks_server`, the script may send requests to where the page came from.
+    """
     style = _joined(["report.css", *own_styles])
-    script = _joined(["common.js", *([] if own_script is None else [own_script])])
+    script = _joined(["common.js", *own_scripts])
     policy = (
         f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
-        "base-uri 'none'; form-action 'none'"
+        "base-uri 'none'; form-action 'none'" + "; connect-src 'self'" * asks_server
     )
     content |= {"style": style, "script": script, "policy": policy, "data": embedded(data)}
     return render_template(template, **content)
@@ -89,10 +93,13 @@ def unbroken(text: str) -> Markup:
 
 
 def _joined(names: Sequence[str]) -> Markup:
-    """Return the files of the package with these names, joined and not escaped."""
+    """Return the files with these names, without indents and lines of comment; not escaped."""
     folder = resources.files("reports.html") / "templates"
     texts = [(folder / name).read_text(encoding="utf-8") for name in names]
-    return Markup("\n".join(texts))  # noqa: S704
+    return Markup(_INDENT_OR_COMMENT.sub("", "\n".join(texts)))  # noqa: S704
+
+
+_INDENT_OR_COMMENT = re.compile(r"^ *//.*\n|^ +", re.MULTILINE)
 
 
 def _hash(text: str) -> str:

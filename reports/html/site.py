@@ -33,7 +33,7 @@ def render_site(site: Site, history: History) -> Mapping[str, str]:
     index = render_page(
         "site.html",
         {},
-        own_script=None,
+        own_scripts=(),
         own_styles=("compare.css", "site.css"),
         site=site,
         label="Providers",
@@ -59,7 +59,7 @@ def render_site(site: Site, history: History) -> Mapping[str, str]:
     methods = render_page(
         "methodology.html",
         {},
-        own_script=None,
+        own_scripts=(),
         site=site,
         label="Methodology",
         title="How providers are verified",
@@ -78,7 +78,7 @@ def render_history(history: History, folder: Path, version: str) -> str:
     return render_page(
         "history.html",
         {},
-        own_script=None,
+        own_scripts=(),
         own_styles=("compare.css", "site.css"),
         label="History",
         title=f"{history.folder}: runs over time",

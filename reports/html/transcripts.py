@@ -3,8 +3,9 @@
 import heapq
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import zip_longest
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, NamedTuple, TypedDict
 
 import orjson
 
@@ -12,24 +13,37 @@ from harness.api.items import Reply
 from harness.compare.transcripts import Message, read_reply, received, sent, text_of
 from harness.records.conditions import Api
 from harness.records.rollouts import Exchange, Response, Retry, Rollout, StreamPart
-from harness.records.scores import Finding, Score, never_blank
+from harness.records.scores import Evidence, Finding, Score, never_blank
 from reports.html.attempts import LOOKS, passed
-from reports.text import LONGEST_EVENT, LONGEST_RAW, pretty, pretty_text, trimmed
+from reports.html.json_lines import line_of
+from reports.text import LONGEST_EVENT, LONGEST_RAW, LONGEST_TEXT, pretty, pretty_text, trimmed
 
-_FIRST_EVENTS, _LAST_EVENTS, _AROUND = 12, 6, 2
+_AROUND = 2  # events before and after one with a finding
 
 Json = dict[str, Any]
 
 
-def transcript(rollout: Rollout, score: Score | None) -> Json:
-    """Return what the page shows of one rollout; the findings of its score mark events."""
+class Room(NamedTuple):
+    """What a transcript has room for: characters of each text, body and event, and events."""
+
+    text: int = LONGEST_TEXT
+    raw: int = LONGEST_RAW
+    event: int = LONGEST_EVENT
+    first_events: int = 12
+    last_events: int = 6
+    tools: bool = False  # in full; else only their names, because they repeat
+
+
+PAGE = Room()
+
+
+def transcript(rollout: Rollout, score: Score | None, room: Room = PAGE) -> Json:
+    """Return what a page shows of one rollout; the findings of its score mark their bytes."""
     findings = () if score is None else shown_findings(score)
-    marked = [(finding.evidence.exchange, finding.evidence.event) for finding in findings]
     return {
         "end": rollout.end.replace("_", " "),
         "exchanges": [
-            _exchange(rollout, index, {n for at, n in marked if at == index and n is not None})
-            for index in range(len(rollout.exchanges))
+            _exchange(rollout, index, findings, room) for index in range(len(rollout.exchanges))
         ],
     }
 
@@ -37,6 +51,9 @@ def transcript(rollout: Rollout, score: Score | None) -> Json:
 def score_details(score: Score, condition: str) -> Json:
     """Return everything that the page shows of one score."""
     notes = {"answer": score.answer or ""}
+    findings = shown_findings(score)
+    if any(score.detail == f"{finding.id}: {finding.message}" for finding in findings):
+        score = replace(score, detail="", expected=None, got=None)  # the finding says the same
     if score.outcome == "graded":
         notes["score"] = f"{score.value or 0.0:.2f}"
     return {
@@ -60,21 +77,23 @@ def score_details(score: Score, condition: str) -> Json:
                 "expected": trimmed(finding.evidence.expected, 1_000),
                 "got": trimmed(finding.evidence.shown, 1_000),
             }
-            for finding in shown_findings(score)
+            for finding in findings
         ],
     }
 
 
-def _exchange(rollout: Rollout, index: int, marked: set[int]) -> Json:
+def _exchange(rollout: Rollout, index: int, findings: Sequence[Finding], room: Room) -> Json:
     exchange = rollout.exchanges[index]
     body = exchange.request.body or {}
     reply = read_reply(rollout.api, exchange)
+    items = request_items(rollout.api, body, first=index == 0) + response_items(reply)
+    places = [each.evidence if each.evidence.exchange == index else None for each in findings]
     return {
-        "items": [*request_items(rollout.api, body, first=index == 0), *response_items(reply)],
+        "items": [item | {"text": trimmed(item["text"], room.text)} for item in items],
         "tools": _tools(body),
         "facts": list(_facts(exchange, reply)),
-        "request": _request(exchange),
-        "response": None if exchange.response is None else _response(exchange.response, marked),
+        "request": _request(exchange, room),
+        "response": exchange.response and _response(exchange.response, places, room),
         "retries": [f"{_cause(retry)}; waited {retry.waited:.2f} s" for retry in exchange.retries],
     }
 
@@ -113,15 +132,15 @@ def _tools(body: Mapping[str, Any]) -> list[str]:
     return names
 
 
-def _request(exchange: Exchange) -> Json:
-    """Return the request as it was sent, except that tools are only named, because they repeat."""
+def _request(exchange: Exchange, room: Room) -> Json:
+    """Return the request as it was sent, perhaps with the names of its tools only."""
     request = exchange.request
     if request.body is None:
-        body = trimmed(request.text or "", LONGEST_RAW)
+        body = trimmed(request.text or "", room.raw)
     else:
-        names = _tools(request.body)
+        names = [] if room.tools else _tools(request.body)
         names_only = {"tools": [f"… {name} …" for name in names]} if names else {}
-        body = pretty({**request.body, **names_only})
+        body = pretty({**request.body, **names_only}, room.raw)
     return {
         "line": trimmed(f"{request.method} {request.url}", 500),
         "headers": _headers(request.headers),
@@ -129,21 +148,26 @@ def _request(exchange: Exchange) -> Json:
     }
 
 
-def _response(response: Response, marked: set[int]) -> Json:
+def _response(response: Response, places: Sequence[Evidence | None], room: Room) -> Json:
+    """Return a response; `lines` has the line of its body that each finding is about, if any."""
     shown: Json = {
         "line": f"status {response.status}{'' if response.complete else ', truncated'}",
         "headers": _headers(response.headers),
     }
     if response.body is not None:
-        shown["body"] = pretty_text(response.body)
+        body = shown["body"] = pretty_text(response.body, room.raw)
+        lines = [each and each.path and line_of(body, each.path) for each in places]
+        if any(lines):
+            shown["lines"] = lines
     if response.parts:
-        shown["events"] = list(_events(response.parts, marked))
+        marked = {each.event for each in places if each is not None and each.event is not None}
+        shown["events"] = list(_events(response.parts, marked, room))
     return shown
 
 
-def _events(parts: Sequence[StreamPart], marked: set[int]) -> Iterator[list[Any]]:
+def _events(parts: Sequence[StreamPart], marked: set[int], room: Room) -> Iterator[list[Any]]:
     """Yield number, time, text and mark of each event; one without a number is a gap."""
-    kept = {*range(_FIRST_EVENTS), *range(len(parts) - _LAST_EVENTS, len(parts))}
+    kept = {*range(room.first_events), *range(len(parts) - room.last_events, len(parts))}
     for number in marked:
         kept |= set(range(number - _AROUND, number + _AROUND + 1))
     last = -1
@@ -151,7 +175,7 @@ def _events(parts: Sequence[StreamPart], marked: set[int]) -> Iterator[list[Any]
         if number > last + 1:
             yield [None, 0, f"… {number - last - 1:,} events omitted …", 0]
         part = parts[number]
-        yield [number, round(part.at, 3), trimmed(part.raw, LONGEST_EVENT), int(number in marked)]
+        yield [number, round(part.at, 3), trimmed(part.raw, room.event), int(number in marked)]
         last = number
 
 
@@ -175,7 +199,10 @@ _SPEAKERS: Mapping[str, Speaker] = {
 
 
 class Item(TypedDict):
-    """One item of a conversation; `about` is the name of a tool or the id of a call."""
+    """One item of a conversation; `about` is the name of a tool or the id of a call.
+
+    `text` is as long as it came.
+    """
 
     who: Speaker
     about: str
@@ -215,7 +242,7 @@ def _items(message: Message) -> Iterator[Item]:
 
 
 def _item(who: Speaker, about: str, text: str) -> Item:
-    return {"who": who, "about": trimmed(about, 200), "text": trimmed(text)}
+    return {"who": who, "about": trimmed(about, 200), "text": text}
 
 
 Read = Callable[[Collection[str]], Iterable[Rollout]]  # reads the rollouts with these ids

@@ -30,6 +30,7 @@ RUN_ELSEWHERE = {
     "serve": "tests/end_to_end/test_packaging.py",
     "selftest": "tests/harness/selftest/test_selftest_run.py",
     "reproduce": "tests/gpt_oss_verify/test_reproduce.py",
+    "view": "tests/gpt_oss_verify/test_view.py",
 }
 _FEW = (
     ("-n", "1"),

@@ -8,10 +8,8 @@ from html.parser import HTMLParser
 from xml.etree import ElementTree as ET
 
 import pytest
-from healthy import json_response
-from hostile_texts import HOSTILE
-from replies import Reply
-from reporting import TOOLS, analysis, failed_rule, finding, render, rollout, score, tool_calling
+from hostile_texts import HOSTILE, hostile
+from reporting import TOOLS, analysis, failed_rule, finding, render, tool_calling
 
 from reports.build import build_report
 from reports.ci import render_junit
@@ -65,30 +63,6 @@ def read(page):
     reader = Reader()
     reader.feed(page)
     return reader
-
-
-def hostile(text):
-    """Scores and rollouts with a text wherever a model, server or scorer can write one."""
-    escaped = json.dumps({"text": text})
-    text = text.encode("utf-8", "replace").decode()
-    called = Reply(call=(text, text), reasoning=text)
-    body = {"error": {"message": text}}
-    texts = {"detail": text, "expected": text, "got": text}
-    scores = [
-        score("weather", 1, "wrong_tool", **texts),
-        score("weather", 2, "no_tool_call", **texts, findings=(finding("weather", got=text),)),
-        score("weather", 3, "provider_error", detail=text),
-        score("weather", 4, "invalid_response", detail=text),
-        score("weather", 5, "invalid_response", detail=text),
-    ]
-    answers = [
-        [called, Reply(text=text)],
-        [Reply(text=text, reasoning=text)],
-        [json_response(body, 500)],
-        [json_response(text)],
-        [json_response(escaped)],
-    ]
-    return scores, list(map(rollout, scores, answers))
 
 
 @pytest.mark.parametrize("name", HOSTILE)

@@ -28,10 +28,11 @@ def chromium() -> Iterator[Any]:
 
 
 @contextmanager
-def quiet_pages(browser: Any) -> Iterator[Callable[..., Any]]:
+def quiet_pages(browser: Any, asks: str = "file:") -> Iterator[Callable[..., Any]]:
     """A function that opens an address in a new browser context with the given options.
 
-    At the end, no page may have written to its console or used the network.
+    At the end, no page may have written to its console, or asked for another address than those
+    that begin with `asks`.
     """
     troubles, contexts = [], []
 
@@ -43,7 +44,7 @@ def quiet_pages(browser: Any) -> Iterator[Callable[..., Any]]:
         page.on("pageerror", lambda error: troubles.append(str(error)))
         page.on(
             "request",
-            lambda request: request.url.startswith("file:") or troubles.append(request.url),
+            lambda request: request.url.startswith(asks) or troubles.append(request.url),
         )
         page.goto(address)
         return page

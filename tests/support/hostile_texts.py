@@ -1,5 +1,11 @@
 """Texts of a model or provider that could break the pages and terminals that show them."""
 
+import json
+
+from healthy import json_response
+from replies import Reply
+from reporting import finding, rollout, score
+
 HOSTILE = {
     "script": "<script>window.hacked = 1</script>",
     "closing": "</script><script>window.hacked = 2</script>",
@@ -23,3 +29,27 @@ HOSTILE = {
     "wide": "漢字 العربية עברית ไทย 👩‍👩‍👧‍👦" * 20,
     "quotes": "' \" ` \\ \\u003c \\x3c",
 }
+
+
+def hostile(text):
+    """Scores and rollouts with a text wherever a model, server or scorer can write one."""
+    escaped = json.dumps({"text": text})
+    text = text.encode("utf-8", "replace").decode()
+    called = Reply(call=(text, text), reasoning=text)
+    body = {"error": {"message": text}}
+    texts = {"detail": text, "expected": text, "got": text}
+    scores = [
+        score("weather", 1, "wrong_tool", **texts),
+        score("weather", 2, "no_tool_call", **texts, findings=(finding("weather", got=text),)),
+        score("weather", 3, "provider_error", detail=text),
+        score("weather", 4, "invalid_response", detail=text),
+        score("weather", 5, "invalid_response", detail=text),
+    ]
+    answers = [
+        [called, Reply(text=text)],
+        [Reply(text=text, reasoning=text)],
+        [json_response(body, 500)],
+        [json_response(text)],
+        [json_response(escaped)],
+    ]
+    return scores, list(map(rollout, scores, answers))

@@ -1,6 +1,6 @@
 // Filters and the transcript viewer of a run's page.
 (() => {
-  const { data, all, one, node, counted, definition, cellsOf, moveTo, roam } = page;
+  const { data, all, node, counted, cellsOf, moveTo, roam } = page;
 
   // The searchable text of each transcript, built on first use.
   const searched = new Map();
@@ -62,79 +62,16 @@
   const viewer = document.getElementById("viewer");
   const title = document.getElementById("viewer-title");
   const body = document.getElementById("viewer-body");
-  const names = {
-    system: "System", developer: "Developer", user: "User", cot: "Chain of thought",
-    call: "Tool call", result: "Tool result", final: "Final answer", problem: "Problem",
-  };
   let current = null;
   let opened = null;
-
-  function showScore(score) {
-    const parts = [score.detail ? node("p", "message", score.detail) : null];
-    const pairs = [["expected", score.expected], ["got", score.got], ...score.notes];
-    if (pairs.some(([, value]) => value)) parts.push(definition(pairs));
-    for (const finding of score.findings) {
-      const where = [`request ${finding.exchange + 1}`];
-      if (finding.event !== null) where.push(`event ${finding.event}`);
-      if (finding.path) where.push(finding.path);
-      parts.push(
-        node("p", "message", node("code", "", finding.id), ` ${finding.severity}: ${finding.message}`),
-        definition([["expected", finding.expected], ["got", finding.got], ["where", where.join(", ")]]),
-      );
-    }
-    return node("div", "", node("p", `outcome ${score.good ? "good" : "bad"}`, score.outcome), ...parts);
-  }
-
-  function showItem(item) {
-    const who = node("div", "who", names[item.who]);
-    if (item.about) who.append(" ", node("code", "", item.about));
-    return node("div", `item ${item.who}`, who, node("div", "text", item.text));
-  }
-
-  function showEvents(events) {
-    return node("ol", "events", ...events.map(([number, at, raw, marked]) => number === null
-      ? node("li", "gap", raw)
-      : node("li", marked ? "marked" : "", node("span", "number", String(number)),
-        node("span", "", `${at.toFixed(3)} s`), node("span", "", raw))));
-  }
-
-  function part(name, message) {
-    if (!message) return [];
-    const made = [node("h4", "", `${name}: ${message.line}`)];
-    if (message.headers) made.push(node("pre", "", message.headers));
-    if (message.body) made.push(node("pre", "", message.body));
-    if (message.events) made.push(showEvents(message.events));
-    return made;
-  }
-
-  function showExchange(exchange, index, exchanges) {
-    const raw = node("details", "raw", node("summary", "", "Raw exchange"));
-    raw.addEventListener("toggle", () => {
-      if (raw.childElementCount === 1) {
-        raw.append(...exchange.retries.map((text) => node("p", "", `Retried: ${text}`)),
-          ...part("Request", exchange.request), ...part("Response", exchange.response));
-      }
-    });
-    const facts = exchange.facts.join(" · ");
-    const tools = exchange.tools.join(", ");
-    const before = index > 0 ? exchanges[index - 1].tools.join(", ") : "";
-    const offered = tools === before ? null : node("small", "", `Tools: ${tools || "none"}`);
-    return [
-      node("h3", "request", `Request ${index + 1}`, node("small", "", facts), offered),
-      ...exchange.items.map(showItem), raw,
-    ];
-  }
 
   function show(record) {
     current = record;
     const score = data.scores[record];
     const found = data.transcripts[record];
     title.textContent = score ? `${score.sample} · ${score.condition} · try ${score.attempt}` : record;
-    const parts = score ? [showScore(score)] : [];
-    if (found) {
-      parts.push(...found.exchanges.flatMap(showExchange));
-      if (!found.exchanges.length) parts.push(node("p", "note", "No request was made."));
-    } else {
+    const parts = transcript(score, found);
+    if (!found) {
       const cell = all("button.cell").find((each) => each.dataset.r === record);
       if (!score && cell) parts.push(node("p", "outcome", cell.getAttribute("aria-label")));
       parts.push(node("p", "note", `This page has no transcript of this attempt: ${data.without}. Its record is ${record} in rollouts.jsonl.`));
