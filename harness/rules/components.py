@@ -19,7 +19,7 @@ class Component:
     runs the model corrects it; `gateway`, if that is not the same, how one that converts the
     replies of another server does: it forwards the `fields`. A rule may have a fix of its own.
     Defects of the components in `after` also fail the rules of this one, and those in `follows` do
-    in the same replies.
+    in the same replies; so do its own with the rules of those in `leads_to`.
     """
 
     id: str
@@ -30,6 +30,10 @@ class Component:
     fields: str = ""
     after: tuple[str, ...] = ()
     follows: tuple[str, ...] = ()
+    leads_to: tuple[str, ...] = ()
+    is_returned: bool = False
+    """Whether its defects show in texts, calls and counts, and so in what the model seems to do."""
+    reads_returned: bool = False  # its rules judge what the model seems to do
     instead: Received | None = None
     """What requests get instead of a reply if this part is at fault, whatever they test."""
     expects: tuple[Received, ...] = ()
@@ -79,12 +83,6 @@ def fields_of(paths: Iterable[str]) -> str | None:
 
 
 MODEL = "model"  # the component of what only another model, other weights or numerics show
-_RETURNED = (
-    *("failures", "interrupted", "unreadable", "streamed", "ends"),
-    *("output", "text", "filter", "calls", "model", "shared", "cache"),
-)
-"""Components whose defects show in texts, calls and counts, and so in what the model seems to do.
-Defects of the form alone ("format", "events") leave these as they are."""
 _COMPONENTS = (
     Component(
         "refusals",
@@ -101,6 +99,7 @@ _COMPONENTS = (
         "fix the exception in its log, often of the parser or template.",
         "return its status and error.",
         instead="failed",
+        is_returned=True,
     ),
     Component(
         "interrupted",
@@ -110,6 +109,7 @@ _COMPONENTS = (
         "forward the upstream error, and keep the numbering of this stream.",
         follows=("failures",),
         instead="interrupted",
+        is_returned=True,
     ),
     Component(
         "unreadable",
@@ -118,12 +118,14 @@ _COMPONENTS = (
         "Send errors with a 4xx or 5xx status and a JSON body, and replies in the form of the API.",
         follows=("failures", "interrupted", "streamed", "format", "events", "calls"),
         instead="unreadable",
+        is_returned=True,
     ),
     Component(
         "streamed",
         "The server answers with a stream where none was asked for.",
         "Clients that read one JSON object stop with an error.",
         "Stream only if the request sets `stream` to true.",
+        is_returned=True,
     ),
     Component(
         "prompt",
@@ -131,7 +133,7 @@ _COMPONENTS = (
         "The model sees a format that it was not trained on, so answers and calls get worse "
         "although every reply looks valid.",
         "Render prompts with openai-harmony, or compare them with its output token by token.",
-        follows=_RETURNED,
+        reads_returned=True,
     ),
     Component(
         "messages",
@@ -140,7 +142,7 @@ _COMPONENTS = (
         "render texts unchanged: no limits, trimming, escaping or replacement.",
         "forward {fields} unchanged.",
         "messages",
-        follows=_RETURNED,
+        reads_returned=True,
     ),
     Component(
         "history",
@@ -149,7 +151,7 @@ _COMPONENTS = (
         "render every part of every earlier turn.",
         "send {fields} both ways.",
         "calls, results and reasoning",
-        follows=_RETURNED,
+        reads_returned=True,
     ),
     Component(
         "tools",
@@ -158,7 +160,7 @@ _COMPONENTS = (
         "render all names, descriptions and schemas unchanged.",
         "forward {fields} unchanged.",
         "tools",
-        follows=_RETURNED,
+        reads_returned=True,
     ),
     Component(
         "storage",
@@ -166,7 +168,7 @@ _COMPONENTS = (
         "Conversations that name an earlier response by its id lose turns or instructions.",
         "Store every completed response with its input before its last event is sent, where "
         "every replica finds it.",
-        follows=_RETURNED,
+        reads_returned=True,
         expects=_NO_REPLY,
     ),
     Component(
@@ -176,10 +178,10 @@ _COMPONENTS = (
         "Compare the logprobs layer by layer with the reference, for the same prompt tokens; "
         "check weights, number formats and caches first.",
         after=("prompt", "messages", "history", "tools", "sampling", "logprobs"),
-        follows=("shared", "cache"),
         one_api="logprobs",
         of_behaviour=True,
         of_builds=True,
+        is_returned=True,
     ),
     Component(
         "sampling",
@@ -187,7 +189,7 @@ _COMPONENTS = (
         "Replies have tokens that the model would not choose, or options have no effect.",
         "Apply the sampling options of the request, and add no penalties or filters by default.",
         after=("events", "output", "text", "shared", "cache", "unreadable", "streamed"),
-        follows=_RETURNED,
+        reads_returned=True,
     ),
     Component(
         "logprobs",
@@ -196,7 +198,7 @@ _COMPONENTS = (
         "return each token's log-probability at temperature 1.",
         "forward {fields} unchanged.",
         "logprobs",
-        follows=("events", "output", "text", "sampling", "cache"),
+        follows=("events", "output", "text", "sampling"),
     ),
     Component(
         "structured",
@@ -204,7 +206,7 @@ _COMPONENTS = (
         "Clients cannot parse what should conform to a schema.",
         "Render the schema into the developer message, and apply the grammar to the final "
         "channel only, after its header.",
-        follows=_RETURNED,
+        reads_returned=True,
         of_some_requests=True,
     ),
     Component(
@@ -212,15 +214,16 @@ _COMPONENTS = (
         "The server does not follow tool_choice or parallel_tool_calls.",
         "Clients wait for calls that never come, or get calls that they did not allow.",
         "Force or forbid calls before sampling, as tool_choice says.",
-        follows=_RETURNED,
+        reads_returned=True,
     ),
     Component(
         "ends",
         "The server ends replies at the wrong place, or does not report why they end.",
         "Clients get more or less text than they requested, and cannot tell that it was truncated.",
         "Stop at <|return|>, at <|call|> and at the limits of the request, and at nothing else.",
-        follows=("text", "filter", MODEL, "shared", "cache"),
+        follows=("text", "filter", MODEL),
         of_some_requests=True,
+        is_returned=True,
     ),
     Component(
         "output",
@@ -229,7 +232,9 @@ _COMPONENTS = (
         "parse the tokens with openai-harmony, one parser per request.",
         "forward {fields}.",
         "reasoning, content and calls",
-        follows=(*_RETURNED, "format", "events", "structured", "choice"),
+        follows=("format", "events", "structured", "choice"),
+        reads_returned=True,
+        is_returned=True,
     ),
     Component(
         "text",
@@ -238,8 +243,9 @@ _COMPONENTS = (
         "return the decoded tokens unchanged.",
         "forward {fields} unchanged.",
         "texts",
-        follows=("events", "output", "filter", "structured", "model", "shared", "cache"),
+        follows=("events", "output", "filter", "structured", "model"),
         changes_texts=True,
+        is_returned=True,
     ),
     Component(
         "filter",
@@ -247,6 +253,7 @@ _COMPONENTS = (
         "Harmless requests get no answer, or an answer with gaps.",
         "Switch the filter off, or report in the finish reason that it acted.",
         changes_texts=True,
+        is_returned=True,
     ),
     Component(
         "calls",
@@ -255,14 +262,16 @@ _COMPONENTS = (
         "return calls unchanged, each with an id of its own.",
         "forward {fields} unchanged.",
         "names, ids and arguments",
-        follows=(*_RETURNED, "format", "events", "structured"),
+        follows=("format", "events", "structured"),
+        reads_returned=True,
+        is_returned=True,
     ),
     Component(
         "format",
         "The server builds replies that deviate from the API.",
         "Clients that read replies by the types of the API fail, or read the wrong part.",
         "Build replies with the types of the openai package, which state the type of each field.",
-        follows=("failures", "interrupted", "unreadable", "events", "calls", "cache"),
+        follows=("failures", "interrupted", "unreadable", "events", "calls"),
     ),
     Component(
         "events",
@@ -271,7 +280,7 @@ _COMPONENTS = (
         "make events add up to the non-streaming reply.",
         "forward each event with {fields}.",
         "its index, id and type",
-        follows=("failures", "interrupted", "unreadable", "format", "calls", "shared", "cache"),
+        follows=("failures", "interrupted", "unreadable", "format", "calls"),
     ),
     Component(
         "usage",
@@ -280,7 +289,8 @@ _COMPONENTS = (
         "count the rendered prompt and the whole output with its CoT.",
         "forward the engine's {fields}.",
         "usage",
-        follows=(*_RETURNED, "sampling"),
+        follows=("sampling",),
+        reads_returned=True,
         about_counts=True,
         changes_counts=True,
     ),
@@ -289,7 +299,6 @@ _COMPONENTS = (
         "The server does not use the options of the request, or reports different values.",
         "What the client sets has no effect, or it reads a setting that was not used.",
         "Pass every option on to the engine, and repeat in the response what was used.",
-        follows=("cache",),
     ),
     Component(
         "errors",
@@ -304,10 +313,11 @@ _COMPONENTS = (
         "The server mixes up requests, or answers from another request's cache entry.",
         "Users get replies to other users' requests, and a retry works.",
         "Look for state that requests share: parsers, stores, caches of prefixes and of replies.",
-        follows=("cache",),
         expects=_NO_REPLY,
         changes_counts=True,
         mixes_requests=True,
+        leads_to=(MODEL, "ends", "text", "events"),
+        is_returned=True,
     ),
     Component(
         "cache",
@@ -319,6 +329,8 @@ _COMPONENTS = (
         changes_counts=True,
         mixes_requests=True,
         repeats_requests=True,
+        leads_to=(MODEL, "logprobs", "ends", "text", "format", "events", "options", "shared"),
+        is_returned=True,
     ),
     Component(
         "replicas",
@@ -332,10 +344,20 @@ _COMPONENTS = (
         "The server does not run the browser and Python tools as gpt-oss expects.",
         "The model does not get its results, or clients do not see what it did.",
         "Declare the tools as harmony does, and return their calls and results as items.",
-        follows=_RETURNED,
+        reads_returned=True,
     ),
 )
 
 COMPONENTS = {component.id: component for component in _COMPONENTS}
+
+
+def follow(rules_of: str, at_fault: str) -> bool:
+    """Whether defects of one component also fail the rules of another one in the same replies."""
+    judged, cause = COMPONENTS[rules_of], COMPONENTS[at_fault]
+    if judged is not cause and judged.reads_returned and cause.is_returned:
+        return True
+    return at_fault in judged.follows or rules_of in cause.leads_to
+
+
 INSTEAD = {component.instead: component for component in _COMPONENTS if component.instead}
 """The components at fault, by what requests get instead of a reply."""

@@ -24,7 +24,7 @@ from harness.records.register import known_defect
 from harness.records.scores import Score
 from harness.rules.catalogue import PROBES, RULES
 from harness.rules.check import AccountRule
-from harness.rules.components import COMPONENTS, INSTEAD, Component, fields_of
+from harness.rules.components import COMPONENTS, INSTEAD, Component, fields_of, follow
 from harness.rules.rule import Rule
 from harness.statistics.intervals import exact_bounds
 from harness.verdict.occasions import (
@@ -329,7 +329,7 @@ def _explains(other: _Finding, finding: _Finding, tasks: Mapping[str, str]) -> b
     if isinstance(finding.rule, AccountRule) and isinstance(other.rule, AccountRule):
         return _explains_in_account(other, finding, wider=wider)
     probe = finding.result.check.kind == "probe"
-    follows = other.component in finding.about.follows
+    follows = follow(finding.component, other.component)
     if other.about.mixes_requests and not other.by_counts and follows:
         sometimes = other.about.repeats_requests or _share(finding.result) < _ALWAYS
         partly = other.proven and sometimes

@@ -717,7 +717,7 @@ def test_every_rule_declares_a_component_and_short_fixes():
         assert fix.endswith("."), rule
         assert len(fix) <= LONGEST_FIX, rule
     for component in COMPONENTS.values():
-        assert {*component.after, *component.follows} <= set(COMPONENTS)
+        assert {*component.after, *component.follows, *component.leads_to} <= set(COMPONENTS)
         assert component.title.endswith(".")
         assert component.effect.endswith(".")
 
