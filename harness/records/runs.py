@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import PurePath
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -10,6 +10,7 @@ from harness.records.conditions import Api, Condition, Mode, known_model, varyin
 from harness.records.record import Record
 from harness.records.scores import Severity
 from harness.records.settings import (
+    SELECTS,
     BaselineSettings,
     CaseSettings,
     DataSettings,
@@ -194,7 +195,9 @@ class ScoreGate(Settings):
     `origins` has the source of each of these settings.
     """
 
-    required_evals: tuple[str, ...] = Field(default=(), description="evals that the gate requires")
+    required_evals: Annotated[tuple[str, ...], SELECTS] = Field(
+        default=(), description="evals that the gate requires"
+    )
     margins: Mapping[str, float] = Field(default={}, description="by eval, where margin is None")
     origins: Mapping[str, str] = Field(default={}, description="source of each setting of the gate")
 
@@ -202,10 +205,10 @@ class ScoreGate(Settings):
 class RunSettings(CaseSettings, DataSettings, BaselineSettings, DecisionSettings, ScoreGate):
     """The settings of a run, defaults filled in; `evals` names the evals."""
 
-    evals: tuple[str, ...] = ()
+    evals: Annotated[tuple[str, ...], SELECTS] = ()
     apis: tuple[Api, ...]
     modes: tuple[Mode, ...]
-    case_ids: tuple[str, ...] = Field(
+    case_ids: Annotated[tuple[str, ...], SELECTS] = Field(
         default=(), description="the cases, if their number is limited; not in older versions"
     )
     concurrency: int
@@ -217,10 +220,17 @@ class RunSettings(CaseSettings, DataSettings, BaselineSettings, DecisionSettings
     )
     prompts: PromptsInfo | None = Field(default=None, description="ours where None")
     findings_only: bool = Field(default=False, description="the run gets no verdict")
-    first_tries: bool = Field(
+    first_tries: Annotated[bool, SELECTS] = Field(
         default=False, description="further tries are made only if the first ones find something"
     )
     budget: Limits | None = None
+
+    def selecting(self, only: tuple[str, ...], cases: tuple[str, ...]) -> "RunSettings":
+        """Return the settings of a run that sends only these probes and cases, all of them."""
+        fields = type(self).model_fields.items()
+        changes = {name: field.default for name, field in fields if SELECTS in field.metadata}
+        changes |= {"only": only, "case_ids": cases, "first_cases": len(cases) or None}
+        return self.model_copy(update=changes)
 
     @property
     def ends_at_failure(self) -> bool:

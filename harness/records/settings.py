@@ -86,6 +86,16 @@ class Settings(Record):
         return name in self.model_fields_set and getattr(self, name) is not None
 
 
+class Selects:
+    """Marks a setting that says which requests a run sends, or when it ends before all are sent.
+
+    A retest makes a selection of its own.
+    """
+
+
+SELECTS = Selects()
+
+
 class Quantiles(Settings):
     """What half of the streams, and nine in ten, must reach."""
 
@@ -219,12 +229,12 @@ class CaseSettings(Settings):
         "the probes that find what tool calls cannot show; tools: only the tool-call cases; full: "
         "more probes; long: only long prompts of up to 131,072 tokens.",
     )
-    only: Names = Field(
+    only: Annotated[Names, SELECTS] = Field(
         default=(),
         description="Run only these probes: ids, prefixes of ids or families, separated by commas. "
         "`cases`, or the name of a check or of its family, selects the tool-call cases.",
     )
-    skip: Names = Field(
+    skip: Annotated[Names, SELECTS] = Field(
         default=(),
         description="Leave out these probes, families, or probes that need a feature, such as "
         "logprobs, separated by commas.",
@@ -236,7 +246,7 @@ class CaseSettings(Settings):
         description="Context length of the provider in tokens; skips longer probes. "
         "Default: 131,072.",
     )
-    first_cases: Annotated[Count | None, Parameter(name="-n")] = Field(
+    first_cases: Annotated[Count | None, Parameter(name="-n"), SELECTS] = Field(
         default=None, description="Run only N cases, spread over tools and kinds of cases."
     )
     strict: bool = Field(
@@ -244,7 +254,9 @@ class CaseSettings(Settings):
         description="Require exactly the expected arguments, not only arguments that match the "
         "schema.",
     )
-    until_fail: bool = Field(default=False, description="Stop as soon as the verdict is FAIL.")
+    until_fail: Annotated[bool, SELECTS] = Field(
+        default=False, description="Stop as soon as the verdict is FAIL."
+    )
 
 
 class DataSettings(Settings):

@@ -291,7 +291,7 @@ def _tested(
             if task == home and condition in result.groups:
                 judged[sample] += made
         again = [(places[place], tries[place]) for place in places if place[0] == home]
-        others = sum(failures - 1 for failures, _ in again), sum(every - 1 for _, every in again)
+        others = sum(failed - 1 for failed, _ in again), sum(every - 1 for _, every in again)
         failed_samples: Counter[str] = Counter()
         for (task, sample, _), failed in places.items():
             failed_samples[sample] += failed if task == home else 0
@@ -427,16 +427,6 @@ def _with_selection(folder: Path, info: RunInfo, chosen: _Selection, retest: Ret
         if task.name in groups:
             own = {"repetitions": dict(chosen.repetitions.get(task.name, {}))}
             tasks.append(task.model_copy(update=own))
-    settings = info.settings.model_copy(
-        update={
-            "only": (*((CASES,) if cases else ()), *chosen.probes),
-            "skip": (),
-            "evals": (),
-            "required_evals": (),
-            "first_cases": len(cases) or None,
-            "case_ids": cases,
-            "until_fail": False,
-            "first_tries": False,
-        }
-    )
+    only = (*((CASES,) if cases else ()), *chosen.probes)
+    settings = info.settings.selecting(only, cases)
     return info.model_copy(update={"tasks": tuple(tasks), "settings": settings})
