@@ -17,7 +17,7 @@ Downloads on macOS: about 0.2 GB. The tests need 0.2 GB more. Installed packages
 endef
 export SIZES
 
-.PHONY: snapshots judgements help verify evals selftest golden test pytest coverage lint format bench gpu witness cards real schemas docs wheel lock pins clean
+.PHONY: snapshots judgements help verify evals selftest golden test pytest coverage lint format bench gpu witness templates cards real schemas docs wheel lock pins clean
 
 help:
 	@echo "Use"
@@ -36,6 +36,7 @@ help:
 	@echo "  make gpu       check and measure the engine on a GPU, with this machine's PyTorch and Triton"
 	@echo "  make cards     compile the kernels for other GPUs, and print what their code is: 20 CPU minutes"
 	@echo "  make witness   compare the reference engine's numbers with those of other engines"
+	@echo "  make templates compare chat and response templates in other engines (installs them; Node.js)"
 	@echo "  make real      verify real servers on the small checkpoint (installs them; takes hours)"
 	@echo "  make judgements compare what is said of known cases with stored lines: 15 minutes of CPU"
 	@echo "  make schemas   judge JSON Schema's official test suite (downloads it)"
@@ -102,6 +103,10 @@ gpu:
 
 witness: $(VENV)/.reference
 	$(BIN)/python benchmarks/witness.py
+
+templates: $(VENV)/.test
+	$(BIN)/python benchmarks/templates.py
+	$(BIN)/python benchmarks/response_templates.py
 
 cards: $(VENV)/.test
 	PYTHONPATH=.:tests/support $(BIN)/python tests/reference_engine/kernels/kernel_cards.py

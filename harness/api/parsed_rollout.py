@@ -17,7 +17,7 @@ from harness.api.items import Reply, UnreadableReplyError
 from harness.api.parsed_request import ParsedRequest
 from harness.api.sdk_types import Mismatch, chunk_model, event_model, mismatches, reply_model
 from harness.api.sse import StreamEvent
-from harness.api.statuses import meaning
+from harness.api.statuses import fails_to_render, meaning
 from harness.api.stream_events import Violation, carries_text
 from harness.records.conditions import Api, Mode
 from harness.records.rollouts import Exchange, Rollout
@@ -87,6 +87,8 @@ class ParsedExchange:
         if response is None or self.recorded.failure is not None or not response.complete:
             return "no reply"
         if (said := meaning(response)) is not None:
+            if fails_to_render(response):
+                return "unrendered"
             return "refused" if said == "refusal" else "failed"
         if self.error_events and self.text_times:
             return "interrupted"

@@ -61,6 +61,14 @@ _LASTS = re.compile(
     r"(?:(?P<minutes>\d+) ?m(?:in\w*)? ?)?(?:(?P<seconds>\d+(?:\.\d+)?) ?s(?:ec\w*)?\b)?",
     re.IGNORECASE,
 )
+_TEMPLATE = re.compile(
+    r"\bjinja|\bminja\b|\bchat[ _-]?template\b.{0,40}(?:error|fail|raise|exception|render)"
+    r"|(?:error|fail\w*|exception|render\w*)\b.{0,40}\bchat[ _-]?template\b"
+    r"|cannot pass both content and thinking|you have passed a message containing <\|channel\|>"
+    r"|'dict object' has no attribute",
+    re.IGNORECASE | re.DOTALL,
+)
+"""What template engines say of an exception, and the template that OpenAI publishes of messages."""
 _REJECTIONS = frozenset({400, 422})
 _UNREASONED = frozenset(
     "a an and api are bad badrequest badrequesterror be client code could error errors exception "
@@ -88,6 +96,12 @@ def meaning(response: Response) -> Meaning | None:
     if failed or _UPSTREAM.search(" ".join(_error_texts(response))):
         return "server_error"
     return "refusal"
+
+
+def fails_to_render(response: Response) -> bool:
+    """Return whether an error names an exception of the chat template."""
+    said = " ".join(_error_texts(response))
+    return not response.good_status and _TEMPLATE.search(said) is not None
 
 
 def lockout(response: Response) -> float | None:

@@ -197,6 +197,7 @@ class Tries:
     status: int  # the status of the last try if that failed too; 0 if it was served
     since: float  # Unix time of the first try in seconds, without the time that failed tries took
     until: float  # Unix time of the last try
+    alone: bool = False  # as in `Rollout`
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,10 +63,12 @@ class Description(Record):
         return name in (self.id, self.family) or self.id.startswith(f"{name}.")
 
 
-Received = Literal["refused", "failed", "interrupted", "no reply", "unreadable", "differs"]
+Received = Literal[
+    "refused", "failed", "unrendered", "interrupted", "no reply", "unreadable", "differs"
+]
 """What a request got: a refusal, a failure of the server (a stream that begins with an error too),
-a stream that reports an error after some text, no complete response, a 2xx response that is not a
-reply, or a reply that differs."""
+an error that names an exception of the chat template, a stream that reports an error after some
+text, no complete response, a 2xx response that is not a reply, or a reply that differs."""
 
 
 class Evidence(Record):

@@ -66,7 +66,7 @@ class Component:
         return f"In an engine: {self.engine} In a gateway or bridge: {gateway}"
 
 
-_NO_REPLY: tuple[Received, ...] = ("refused", "failed", "interrupted")
+_NO_REPLY: tuple[Received, ...] = ("refused", "failed", "unrendered", "interrupted")
 _FIELDS = (
     (re.compile(r"\breasoning"), "the reasoning"),
     (re.compile(r"\bmessage'|\bcontent\b"), "the content"),
@@ -100,6 +100,14 @@ _COMPONENTS = (
         "return its status and error.",
         instead="failed",
         is_returned=True,
+    ),
+    Component(
+        "template",
+        "The server's chat template fails on valid requests.",
+        "Requests with some tools, or with the turns of an agent, never get a reply.",
+        "Correct the template at the exception that the error names: it must render every schema, "
+        "and an earlier message with CoT, text and calls.",
+        instead="unrendered",
     ),
     Component(
         "interrupted",

@@ -73,7 +73,8 @@ def _tries(parsed: ParsedRollout, row: Row) -> Tries | None:
     if last.response is None or said not in (None, "server_error") or status in TIMEOUTS:
         return None
     failed = sum(retry.server_failed for retry in last.retries) + bool(status)
-    return Tries(failed, status, row.began - sum(retry.waited for retry in last.retries), row.began)
+    since = row.began - sum(retry.waited for retry in last.retries)
+    return Tries(failed, status, since, row.began, parsed.rollout.alone)
 
 
 def usage(parsed: ParsedRollout) -> UsedTokens:

@@ -129,7 +129,7 @@ def _once(results: Sequence[RuleResult], rules: Mapping[str, Rule]) -> tuple[Rul
     for result in results:
         got = {(example.evidence.received, example.evidence.got) for example in result.examples}
         received, text = got.pop() if len(got) == 1 else ("differs", "")
-        if result.status in _FOUND and received == "refused":
+        if result.status in _FOUND and received in ("refused", "unrendered"):
             for relation in rules[result.check.id].related(OnceWith):
                 refused[relation, text].append(result)
     replaced: dict[str, RuleResult] = {}

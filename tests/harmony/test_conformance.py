@@ -1,9 +1,8 @@
 """The fixtures of harmony parsers, and wrong parsers that fail in some chunks only."""
 
-import codecs
+import importlib
 import json
 import re
-from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,7 @@ from harmony.conformance import FIXTURES, Chunks, Fixture, Message, failures, re
 from harmony.conversation import Answer, Call, Reasoning
 from harmony.parse import Delta, Ended, HarmonyParser, Started, item_of, parse_completion
 from harmony.render import CONTENT_TYPES, message_tokens
-from harmony.vocabulary import bytes_of, encode
+from harmony.vocabulary import encode
 
 ROOT = Path(__file__).parents[2]
 NAMED = {str(fixture): fixture for fixture in FIXTURES}
@@ -148,40 +147,13 @@ WRITTEN_MARKERS = "special tokens as text"
 """A parser of text takes them for the end of the message."""
 
 
-def streamed(chunks: Chunks) -> list[Message]:
-    serving = pytest.importorskip("transformers.cli.serving.utils")
-    parser = serving.ResponseParser(RESPONSE_TEMPLATE, prefix="<|start|>assistant")
-    text = codecs.getincrementaldecoder("utf-8")("replace")
-    events = [parser.feed(text.decode(b"".join(map(bytes_of, chunk)))) for chunk in chunks]
-    found: list[Message] = []
-    for item in serving.response_events_to_chunks(chain(*events, parser.finalize()[1])):
-        match item:
-            case serving.ToolCall():
-                found.append(Call(item.name, item.arguments))
-            case serving.ReasoningText():
-                found.append(Reasoning(item))
-            case _:
-                found.append(Answer(item))
-    return found
-
-
-@pytest.mark.parametrize("fixture", FIXTURES, ids=str)
-def test_transformers_parses_harmony_with_the_template_of_the_small_checkpoint(fixture):
-    parsing = pytest.importorskip("transformers.utils.chat_parsing")
-    text = b"".join(map(bytes_of, fixture.tokens)).decode("utf-8", "replace")
-    message = parsing.parse_response(text, RESPONSE_TEMPLATE, prefix="<|start|>assistant")
-    whole = [Reasoning(message.get("reasoning_content", "")), Answer(message.get("content", ""))]
-    for called in message.get("tool_calls", []):
-        name, arguments = called["function"].values()
-        cut = isinstance(arguments, str)
-        whole.append(Call(name, arguments if cut else json.dumps(arguments)))
-    assert bool(failures(lambda _chunks: whole, fixture)) == (str(fixture) == WRITTEN_MARKERS)
-
-
 @pytest.mark.slow
+@pytest.mark.parametrize("parser", ["whole", "streamed"])
 @pytest.mark.parametrize("fixture", FIXTURES, ids=str)
-def test_transformers_parses_streams_with_the_template_of_the_small_checkpoint(fixture):
-    assert bool(failures(streamed, fixture)) == (str(fixture) == WRITTEN_MARKERS)
+def test_transformers_parses_harmony_with_the_template_of_the_small_checkpoint(fixture, parser):
+    pytest.importorskip("transformers.utils.chat_parsing")
+    parse = getattr(importlib.import_module("transformers_parsers"), parser)(RESPONSE_TEMPLATE)
+    assert bool(failures(parse, fixture)) == (str(fixture) == WRITTEN_MARKERS)
 
 
 def test_the_example_of_the_documentation_is_complete():

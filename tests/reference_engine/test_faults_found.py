@@ -70,6 +70,8 @@ UNSEEN_HERE = {
     "equal-results-dropped",
     "one-entry-lists-unwrapped",
     "property-named-items-crashes",
+    "integer-enum-default-crashes",
+    "undescribed-function-crashes",
     "thinking-with-calls-crashes",
     "parts-beside-calls-lost",
     "calls-lost-after-five-results",

@@ -132,6 +132,9 @@ RENDERING = {
     "instructions-trimmed": Row(
         chat({"role": "system", "content": " one "}, HI), lambda s: "\n\none<" in s.prompt
     ),
+    "results-as-json-for-html": Row(
+        chat(*LOOP[:2], result("c1", "<b>")), lambda s: '<|message|>"\\u003cb\\u003e"<' in s.prompt
+    ),
     "results-trimmed": Row(
         chat(*LOOP[:2], result("c1", " sunny ")), lambda s: "<|message|>sunny<" in s.prompt
     ),

@@ -46,6 +46,11 @@ def named(name: str) -> dict:
     return {"type": "function", "function": {"name": name}}
 
 
+def with_property(schema, name="p"):
+    parameters = {"type": "object", "properties": {name: schema}}
+    return {"type": "function", "function": {"name": "f", "parameters": parameters}}
+
+
 def crashes(status):
     return lambda s: s.status == status
 
@@ -286,16 +291,13 @@ TOOLS = {
         chat(HI, said=CALL, tools=[CHAT_TOOL]), lambda s: s.call["function"]["name"] == ""
     ),
     "property-named-items-crashes": Row(
-        chat(
-            HI,
-            tools=[
-                {"type": "function", "function": {"name": "f", "parameters": {
-                    "type": "object", "properties": {"items": {"type": "string"}}
-                }}}
-            ],
-        ),
+        chat(HI, tools=[with_property({"type": "string"}, "items")]), crashes(500)
+    ),
+    "integer-enum-default-crashes": Row(
+        chat(HI, tools=[with_property({"type": "integer", "enum": [1, 2], "default": 2})]),
         crashes(500),
     ),
+    "undescribed-function-crashes": Row(chat(HI, tools=[with_property({})]), crashes(400)),
     "namespaces-lost": Row(
         respond(
             said=CALL,

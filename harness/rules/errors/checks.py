@@ -39,6 +39,7 @@ _PARSER_ERROR = re.compile(
 
 
 _FEWEST_OTHERS = 20  # other requests that show that a server was up while one kept failing
+_FEWEST_BETWEEN = 3  # assumed: those that show it between the failures in the run and that alone
 _FEWEST_LOCKOUTS = 2  # requests that show that a rejection is not that of one alone
 _MANY_TOOLS = 8  # of one request: some servers limit their number
 _REFUSED = frozenset({400, 422})  # statuses after which only another field helps
@@ -78,7 +79,8 @@ def _refused(exchange: ParsedExchange) -> Iterator[Problem]:
             message = "The provider refuses streams, and says so."
             yield Problem(exchange, message, "a stream", got, severity="warning")
             return
-        yield Problem(exchange, message, "a reply", got)
+        unrendered = exchange.received == "unrendered"
+        yield Problem(exchange, message, "a reply", got, proven=unrendered)
 
 
 @family.check(
@@ -119,7 +121,8 @@ def _failed(exchange: ParsedExchange) -> Iterator[Problem]:
     if kinds := _other_parts(exchange.request):
         message = f"The server failed on a part of type {kinds[0]}, which gpt-oss cannot use."
         expected = "a 4xx status"
-    yield Problem(exchange, message, expected, outcome(exchange), proven=bool(kinds))
+    proven = bool(kinds) or exchange.received == "unrendered"
+    yield Problem(exchange, message, expected, outcome(exchange), proven=proven)
 
 
 @family.check(
@@ -275,11 +278,10 @@ def _always_failed(examined: Sequence[Score]) -> Iterator[Difference]:
             for score in scores
             if (tries := score.traits.tries) is not None
         ]
-        since = min((tries.since for _, tries in failed), default=0.0)
-        until = max((tries.until for _, tries in failed), default=0.0)
-        meanwhile = [tries for tries in served if since <= tries.until <= until]
-        most = max((tries.failed for _, tries in failed), default=0)
-        if len(meanwhile) < _FEWEST_OTHERS or not _is_no_chance(most, meanwhile, len(examined)):
+        if not failed:
+            continue
+        most, meanwhile = _while_up([tries for _, tries in failed], served)
+        if not _is_no_chance(most, meanwhile, len(examined)):
             continue
         every = sum(tries.failed for _, tries in failed)
         for score, tries in failed:
@@ -291,6 +293,26 @@ def _always_failed(examined: Sequence[Score]) -> Iterator[Difference]:
                 score.record, "$", "a reply", f"status {tries.status}", score.requests - 1
             )
             yield message, shown
+
+
+def _while_up(failed: Sequence[Tries], served: Sequence[Tries]) -> tuple[int, Sequence[Tries]]:
+    """How often a request failed, and the others that were served meanwhile; none if too few were.
+
+    Many others show that the server was up. So do those that it served between the tries of the run
+    and those of the request alone, if it answered these itself; a slow server serves few.
+    """
+    since, until = min(tries.since for tries in failed), max(tries.until for tries in failed)
+    meanwhile = [tries for tries in served if since <= tries.until <= until]
+    first = [tries for tries in failed if not tries.alone]
+    again = [tries for tries in failed if tries.alone and tries.status not in GATEWAY]
+    if len(meanwhile) >= _FEWEST_OTHERS:
+        return max(tries.failed for tries in failed), meanwhile
+    if not (first and again):
+        return 0, ()
+    begin, end = max(tries.until for tries in first), min(tries.since for tries in again)
+    between = [tries for tries in meanwhile if begin < tries.until < end]
+    most = max(tries.failed for tries in first) + max(tries.failed for tries in again)
+    return (most, between) if len(between) >= _FEWEST_BETWEEN else (0, ())
 
 
 def _is_no_chance(most: int, meanwhile: Sequence[Tries], requests: int) -> bool:

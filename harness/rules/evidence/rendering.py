@@ -38,8 +38,10 @@ _AS_WRITTEN = oh.RenderConversationConfig(auto_drop_analysis=False)
 _SOME_DATE = "2026-01-31"  # all dates have the same number of tokens
 _HEADING = "# Instructions\n\n"
 
-Arguments = Literal["as sent", "spaced", "compact", "ascii"]
-Quoted = Literal["", "unicode", "ascii"]
+Arguments = Literal["as sent", "spaced", "compact", "ascii", "html"]
+Quoted = Literal["", "unicode", "ascii", "html"]
+"""The notations of JSON; `html` escapes what HTML knows, as minijinja's `tojson` does (3.1.0)."""
+_FOR_HTML = str.maketrans({mark: f"\\u{ord(mark):04x}" for mark in "<>&'"})
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class Rendering:
     arguments: Arguments = "as sent"  # how the arguments of an earlier tool call are written
     quoted_results: Quoted = ""
     """Whether a tool result is written as a JSON string, as in OpenAI's and Ollama's templates, and
-    whether only with ASCII."""
+    in which notation."""
     comment_once: bool = False
     """Whether only the first line of a tool's description begins with `// `, as in OpenAI's chat
     template."""
@@ -67,9 +69,9 @@ class Rendering:
 _LIBRARY = Rendering()
 _SEPARATORS, _INSTRUCTIONS_ENDS = ("", "\n", "\n\n"), ("", "\n\n")
 _CALL_TYPES = ("<|constrain|>json", "json", "")
-_ARGUMENTS: tuple[Arguments, ...] = ("as sent", "spaced", "compact", "ascii")
+_ARGUMENTS: tuple[Arguments, ...] = ("as sent", "spaced", "compact", "ascii", "html")
 _EITHER = (False, True)
-_QUOTED: tuple[Quoted, ...] = ("", "unicode", "ascii")
+_QUOTED: tuple[Quoted, ...] = ("", "unicode", "ascii", "html")
 DEVIATIONS = (
     *(_SEPARATORS, _INSTRUCTIONS_ENDS, _EITHER, _EITHER),
     *(_CALL_TYPES, _ARGUMENTS, _QUOTED, _EITHER),
@@ -232,7 +234,7 @@ def _message(item: harmony.ConversationItem, how: Rendering) -> Sequence[int]:
             written = harmony.Call(name, _written(arguments, how.arguments))
             return _message_tokens(written, how.call_type)
         case harmony.Result(name, output) if how.quoted_results:
-            quoted = json.dumps(output, ensure_ascii=how.quoted_results == "ascii")
+            quoted = _noted(output, how.quoted_results)
             return _message_tokens(harmony.Result(name, quoted))
     return _message_tokens(item)
 
@@ -243,12 +245,17 @@ _message_tokens = lru_cache(maxsize=4096)(message_tokens)  # most prompts share 
 def _written(arguments: str, how: Arguments) -> str:
     if how == "as sent":
         return arguments
-    separators = (",", ":") if how == "compact" else None
     try:
         value = json.loads(arguments)
     except (ValueError, RecursionError):
         return arguments  # A model wrote them, and no server can write them in another way.
-    return json.dumps(value, ensure_ascii=how == "ascii", separators=separators)
+    return _noted(value, how)
+
+
+def _noted(value: object, how: Arguments | Quoted) -> str:
+    separators = (",", ":") if how in ("compact", "html") else None
+    text = json.dumps(value, ensure_ascii=how == "ascii", separators=separators)
+    return text.translate(_FOR_HTML) if how == "html" else text
 
 
 def instructs(turn: ConversationItem) -> bool:

@@ -1,6 +1,7 @@
 """Faults in the prompt: the system message, the developer message, and the clients' texts."""
 
 import html
+import json
 import re
 import unicodedata
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ _PYTHON = (
     "\n\n# Tools\n\n## python\n\nUse this tool to execute Python code in your chain of thought.\n\n"
 )
 _ADDRESS = re.compile(r"[\w.]+@[\w.]+|\d{9,}")
+_FOR_HTML = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "'": "\\u0027"})
 _WITHOUT_WIDTH = re.compile(r"[\u200b-\u200f\ufeff]")
 
 hooks.ITEM_FILTER.faults({"system-dropped": lambda item: not isinstance(item, Developer)})
@@ -90,7 +92,14 @@ hooks.TOOL.faults(
 hooks.item_text(Developer).faults(
     {"long-instructions-cut": lambda text: text[:8_000], "instructions-trimmed": str.strip},
 )
-hooks.item_text(Result).faults({"results-trimmed": str.strip})
+hooks.item_text(Result).faults(
+    {
+        "results-trimmed": str.strip,
+        "results-as-json-for-html": lambda text: (
+            json.dumps(text, ensure_ascii=False).translate(_FOR_HTML)
+        ),
+    },
+)
 hooks.item_text(User, Developer, Answer, Result).faults(
     {"text-escaped-as-html": html.escape},
 )

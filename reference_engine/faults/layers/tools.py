@@ -20,7 +20,7 @@ from reference_engine.faults.http import (
     output_items,
     response_of,
 )
-from reference_engine.server.api_error import ApiError
+from reference_engine.server.api_error import ApiError, invalid
 from reference_engine.server.tool_choice import ToolPolicy
 
 _AUTO = ToolPolicy()
@@ -187,6 +187,24 @@ def property_named_items_crashes(body: Json, _: ClientRequest) -> None:
         parameters = tool.get("function", tool).get("parameters") or {}
         if "items" in parameters.get("properties", {}):
             raise ApiError(500, "Error rendering prompt with jinja template: items.")
+
+
+@hooks.REQUEST("integer-enum-default-crashes")
+def integer_enum_default_crashes(body: Json, _: ClientRequest) -> None:
+    for tool in body.get("tools") or ():
+        parameters = tool.get("function", tool).get("parameters") or {}
+        for schema in parameters.get("properties", {}).values():
+            if schema.get("enum") and isinstance(schema.get("default"), int):
+                text = 'The chat template raised an exception: can only concatenate str (not "int")'
+                raise ApiError(500, text)
+
+
+@hooks.REQUEST("undescribed-function-crashes")
+def undescribed_function_crashes(body: Json, _: ClientRequest) -> None:
+    for at, tool in enumerate(body.get("tools") or ()):
+        if tool["type"] == "function" and not tool.get("function", tool).get("description"):
+            text = "jinja2.exceptions.UndefinedError: 'dict object' has no attribute 'description'"
+            raise invalid(f"tools[{at}]", text)
 
 
 @hooks.PARSED.when(lambda _, request: not request.conversation.tools)("builtin-called")

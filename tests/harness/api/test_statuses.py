@@ -4,7 +4,7 @@ import pytest
 from healthy import exchange, json_response, rollout
 
 from harness.api.parsed_rollout import parse_rollout
-from harness.api.statuses import meaning, trouble_of, without_reply
+from harness.api.statuses import fails_to_render, meaning, trouble_of, without_reply
 from harness.rules.catalogue import examine
 
 LIMITS = (
@@ -58,3 +58,24 @@ def test_the_words_of_a_lost_upstream_refuse_nothing_whatever_the_status(said):
     failed = exchange("chat", False, json_response({"error": {"message": said}}, status=400))
     assert meaning(failed.response) == "server_error"
     assert trouble_of(failed) == "passing"
+
+
+@pytest.mark.parametrize(
+    ("said", "of_template"),
+    [
+        ("Cannot pass both content and thinking in an assistant message with tool calls!", True),
+        ("jinja2.exceptions.UndefinedError: 'dict object' has no attribute 'description'", True),
+        ('Error rendering prompt with jinja template: "items".', True),
+        ("The chat template raised an exception: can only concatenate str", True),
+        ("Unknown parameter: 'chat_template_kwargs'.", False),
+        ("Failed to parse messages: type must be string, but is null", False),
+        ("The model does not support tools.", False),
+        ('can only concatenate str (not "int") to str', False),
+    ],
+)
+def test_an_error_names_an_exception_of_the_template(said, of_template):
+    for status in (400, 500):
+        assert (
+            fails_to_render(json_response({"error": {"message": said}}, status=status))
+            == of_template
+        )

@@ -15,7 +15,9 @@ from harness.rules.measured import measured_score
 RULE = "request.failed.always"
 
 
-def sent(sample: str, statuses: list[int], *, at: float = 0, task: str = "prompt") -> Score:
+def sent(
+    sample: str, statuses: list[int], *, at: float = 0, task: str = "prompt", alone: bool = False
+) -> Score:
     """A request whose tries got these statuses, one every two seconds from second `at` on."""
     *failed, last = statuses
     answer = (
@@ -31,7 +33,7 @@ def sent(sample: str, statuses: list[int], *, at: float = 0, task: str = "prompt
         started_at=began.isoformat(),
         retries=tuple(Retry(status=status, waited=2) for status in failed),
     )
-    made = rollout([recorded], sample=sample, task=task)
+    made = rollout([recorded], sample=sample, task=task).model_copy(update={"alone": alone})
     return measured_score(parse_rollout(made), {"outcome": "answered"})
 
 
@@ -64,9 +66,25 @@ def test_tries_at_other_times_count_together() -> None:
     assert len(found([first, again, *others(since=20)])) == 2
 
 
+def once_more(statuses: list[int], between: int = 4, since: float = 20) -> list[Score]:
+    """A request that failed six times, others of a slow server, and the request once more alone."""
+    last = sent("two systems", statuses, at=40, alone=True)
+    return [sent("two systems", [500] * 6), *others(between, since=since), last]
+
+
+def test_a_slow_server_serves_few_before_the_request_is_sent_alone() -> None:
+    first, again = found(once_more([500] * 3))
+    assert first == again
+    assert "failed in all 9 tries, while 4 other requests were served" in first
+
+
 @pytest.mark.parametrize(
     "scores",
     [
+        once_more([500, 200]),  # alone it was served
+        once_more([502] * 3),  # the server may be down again
+        once_more([500] * 3, between=2),
+        once_more([500] * 3, since=0),  # none was served since
         [sent("a", [502] * 6), *others(since=60)],  # an outage: nothing was served meanwhile
         [sent("a", [502] * 6), *others(12)],  # few were
         [sent("a", [502] * 6), sent("a", [502, 200]), *others()],  # it was served once

@@ -689,7 +689,7 @@ def test_lengths_that_are_not_consecutive_are_listed() -> None:
     )
 
 
-@pytest.mark.parametrize("quoted", ["unicode", "ascii"])
+@pytest.mark.parametrize("quoted", ["unicode", "ascii", "html"])
 def test_tool_results_as_json_strings_are_a_warning_and_a_note_at_ollama(quoted: Quoted) -> None:
     def found(*, ollama: bool) -> set[tuple[str, str | None]]:
         how = Rendering(quoted_results=quoted)

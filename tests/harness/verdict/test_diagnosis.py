@@ -540,6 +540,7 @@ def test_another_model_explains_what_it_does_unless_its_prompts_differ():
 
 @pytest.mark.parametrize(("received", "component"), [("refused", "refusals"),
                                                      ("failed", "failures"),
+                                                     ("unrendered", "template"),
                                                      ("differs", "choice")])  # fmt: skip
 def test_a_request_that_was_not_served_shows_nothing_else(received, component):
     found = diagnose([probe("tools.choice.named", received=received)])
