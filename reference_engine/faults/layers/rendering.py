@@ -95,8 +95,8 @@ hooks.item_text(Developer).faults(
 hooks.item_text(Result).faults(
     {
         "results-trimmed": str.strip,
-        "results-as-json-for-html": lambda text: (
-            json.dumps(text, ensure_ascii=False).translate(_FOR_HTML)
+        "results-as-json-for-html": lambda text: json.dumps(text, ensure_ascii=False).translate(
+            _FOR_HTML
         ),
     },
 )
