@@ -202,7 +202,7 @@ def integer_enum_default_crashes(body: Json, _: ClientRequest) -> None:
 @hooks.REQUEST("undescribed-function-crashes")
 def undescribed_function_crashes(body: Json, _: ClientRequest) -> None:
     for at, tool in enumerate(body.get("tools") or ()):
-        if tool["type"] == "function" and not tool.get("function", tool).get("description"):
+        if tool.get("type") == "function" and not tool.get("function", tool).get("description"):
             text = "jinja2.exceptions.UndefinedError: 'dict object' has no attribute 'description'"
             raise invalid(f"tools[{at}]", text)
 
