@@ -86,14 +86,17 @@ def expand_experts(model: Transformer) -> None:
 
 
 class SmallMixtureOfExperts(MixtureOfExperts):
-    """The second half of a block with few experts: every token runs through all of them.
+    """The second half of a block with few experts: a single token runs through all of them.
 
     All experts together are one matrix for each product, and most weights are zero. The launches
-    depend only on shapes.
+    depend only on shapes. Prompts have many rows for each expert; on a CPU, which would have to
+    compute those of the other experts, too, they run through their own.
     """
 
     def run_experts(self, tokens: Tensor, chosen: Tensor, weights: Tensor) -> Tensor:
         """Run tokens (B, T, H) through their `chosen` experts (B, T, top) with `weights`."""
+        if tokens.is_cpu and tokens.shape[1] > 1:
+            return super().run_experts(tokens, chosen, weights)
         experts, width, hidden = self.mlp1_weight.shape
         share = weights.new_zeros(*tokens.shape[:-1], experts + 1).scatter(-1, chosen, weights)
         share = share[..., :experts].to(tokens.dtype)

@@ -3,6 +3,7 @@
 Products use the dtype of the weights.
 """
 
+from collections.abc import Sequence
 from functools import cache
 
 import torch
@@ -17,7 +18,11 @@ loops. With 6, 8, 24 or 32 rows, some sum the first and the last rows in a diffe
 LEAST_ROWS = 4
 """Rows of a product of any height; fewer are padded, because the libraries have other loops for
 them."""
-_HEIGHTS = (*range(LEAST_ROWS, 2 * TILE + 2), 40, 48, 56, 63, 64)
+MOST_ROWS = 512
+"""Rows of a product where all heights up to this give the same bits; elsewhere `_COMPARED_ROWS`."""
+_COMPARED_ROWS = 64
+_HEIGHTS = (*range(LEAST_ROWS, 2 * TILE + 2), 40, 48, 56, 63, _COMPARED_ROWS)
+_GREAT_HEIGHTS = (80, 127, 160, 257, 320, MOST_ROWS)
 _MULTIPLES = (4, 8, TILE)
 _COMPARED_OUTPUTS = 1024
 
@@ -26,16 +31,17 @@ def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """Map (B, T, inputs) or (B, inputs) to outputs, with a weight (outputs, inputs).
 
     The CPU libraries choose the order of a row's sums by the number of rows. Here the result of a
-    sequence is the same to the last bit in every batch: a block of tokens is a product of its own,
-    and single tokens are padded to a height that gives the same bits as others (`row_multiple`).
+    token is the same to the last bit in every batch: the rows are padded to a height, and divided
+    into products of a height, that gives the same bits as others (`row_heights`).
     """
     if not x.is_cpu:
         return F.linear(x, weight, bias)
-    if x.ndim == 3 and x.shape[1] > 1:
-        return torch.stack([F.linear(block, weight, bias) for block in x])
     rows = x.flatten(0, -2)
-    if multiple := row_multiple(weight, biased=bias is not None):
-        out = F.linear(_padded(rows, multiple), weight, bias)
+    multiple, most = row_heights(weight, biased=bias is not None)
+    if multiple:
+        parts = torch.split(_padded(rows, multiple), most)
+        made = [F.linear(part, weight, bias) for part in parts]
+        out = made[0] if len(made) == 1 else torch.cat(made)
     else:
         out = _tiles(rows, weight, bias)
     return out[: len(rows)].view(*x.shape[:-1], len(weight))
@@ -46,9 +52,13 @@ def product_into(out: Tensor, x: Tensor, weight: Tensor) -> None:
 
     The number of rows of `out` is a multiple of `TILE`; those after the first B may be overwritten.
     """
-    if multiple := row_multiple(weight):
+    multiple, most = row_heights(weight)
+    if multiple:
         rows = _padded(x, multiple)
-        torch.mm(rows, weight.mT, out=out[: len(rows)])
+        for part, made in zip(
+            torch.split(rows, most), torch.split(out[: len(rows)], most), strict=True
+        ):
+            torch.mm(part, weight.mT, out=made)
     else:
         out[: len(x)] = product(x, weight)
 
@@ -85,42 +95,50 @@ def wide_product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tenso
     return made if bias is None else made + bias
 
 
-def row_multiple(weight: Tensor, *, biased: bool = False) -> int:
-    """Return of what the number of rows must be a multiple, so that a row has the same bits in all.
+def row_heights(weight: Tensor, *, biased: bool = False) -> tuple[int, int]:
+    """Return of what the number of rows must be a multiple, and the most rows of a product.
 
-    It is 1 if products of all heights from `LEAST_ROWS` on agree, and otherwise the smallest of
-    `_MULTIPLES` whose products agree with tiles; 0 if none does. This is compared once in a process
-    for weights of each shape, with random numbers.
+    All such products give a row the same bits. The multiple is 1 if products of all heights from
+    `LEAST_ROWS` on agree, and otherwise the smallest of `_MULTIPLES` whose products agree with
+    tiles; 0 if none does. This is compared once in a process for weights of each shape, with random
+    numbers.
     """
     outputs, inputs = weight.shape
     transposed = weight.stride(0) < weight.stride(1)
     threads = torch.get_num_threads()
-    return _row_multiple(outputs, inputs, weight.dtype, transposed, biased, threads)
+    return _row_heights(outputs, inputs, weight.dtype, transposed, biased, threads)
 
 
 @cache
-def _row_multiple(
+def _row_heights(
     outputs: int, inputs: int, dtype: torch.dtype, transposed: bool, biased: bool, _threads: int
-) -> int:
+) -> tuple[int, int]:
     generator = torch.Generator().manual_seed(0)
     shape = (inputs, min(outputs, _COMPARED_OUTPUTS))
     weight = torch.randn(shape, generator=generator).to(dtype).mT
     weight = weight if transposed else weight.contiguous()
     bias = torch.randn(shape[1], generator=generator).to(dtype) if biased else None
-    x = torch.randn(2 * max(_HEIGHTS), inputs, generator=generator).to(dtype)
+    x = torch.randn(MOST_ROWS, inputs, generator=generator).to(dtype)
+    few = x[: 2 * _COMPARED_ROWS]
 
-    def agree(expected: Tensor, multiple: int, bias: Tensor | None) -> bool:
+    def agree(
+        expected: Tensor, multiple: int, bias: Tensor | None, heights: Sequence[int] = _HEIGHTS
+    ) -> bool:
         return all(
             torch.equal(F.linear(x[at : at + height], weight, bias), expected[at : at + height])
-            for height in _HEIGHTS
+            for height in heights
             if height % multiple == 0
             for at in (0, height)
+            if at + height <= len(expected)
         )
 
-    if agree(F.linear(x, weight), 1, None):
-        return 1
-    tiles = _tiles(x, weight, bias)
-    return next((multiple for multiple in _MULTIPLES if agree(tiles, multiple, bias)), 0)
+    multiple = 1
+    if not agree(F.linear(few, weight), 1, None):
+        tiles = _tiles(few, weight, bias)
+        multiple = next((each for each in _MULTIPLES if agree(tiles, each, bias)), 0)
+    parts = torch.cat([F.linear(part, weight, bias) for part in torch.split(x, _COMPARED_ROWS)])
+    great = multiple and agree(parts, multiple, bias, _GREAT_HEIGHTS)
+    return multiple, MOST_ROWS if great else _COMPARED_ROWS
 
 
 def _padded(rows: Tensor, multiple: int) -> Tensor:

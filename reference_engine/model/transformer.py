@@ -151,15 +151,25 @@ def sink_attention(
     `query` is (B, T, heads, head_dim). `key` and `value` are (B, kv_heads, 1 + keys, head_dim);
     their first row, the sink, is zero. `visible` is (B, T, keys), 0 or -inf.
     """
+    return scored_attention(query, key, value, sink_scores(visible, len(sinks)), sinks)
+
+
+def sink_scores(visible: Tensor, heads: int) -> Tensor:
+    """Return what is added to the scores of all heads, (B, heads, T, 1 + keys), but the sinks."""
+    return F.pad(visible, (1, 0))[:, None].repeat(1, heads, 1, 1)
+
+
+def scored_attention(
+    query: Tensor, key: Tensor, value: Tensor, scores: Tensor, sinks: Tensor
+) -> Tensor:
+    """Compute `sink_attention` with `sink_scores`, into which it writes the sinks."""
     batch, length, heads, size = query.shape
     kv_heads, keys = key.shape[1], key.shape[2]
     group = heads // kv_heads
+    scores[..., 0] = sinks[:, None]
     query = query.view(batch, length, kv_heads, group, size).permute(0, 2, 3, 1, 4)
-    scores = query.new_empty((batch, kv_heads, group, length, keys))
-    scores[..., 0] = sinks.view(kv_heads, group, 1)
-    scores[..., 1:] = visible[:, None, None]
-    scores = scores.view(batch, kv_heads, group * length, keys)
     query = query.reshape(batch, kv_heads, group * length, size)
+    scores = scores.view(-1, kv_heads, group * length, keys)
     out = F.scaled_dot_product_attention(query, key, value, attn_mask=scores)
     out = out.view(batch, kv_heads, group, length, size).permute(0, 3, 1, 2, 4)
     return out.reshape(batch, length, heads * size)
@@ -180,12 +190,20 @@ class Attention(nn.Module):
         self.sinks = nn.Parameter(torch.empty(self.heads))
         self.out = Linear(self.heads * self.head_dim, config.hidden_size)
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, context: Context) -> Tensor:
-        """Return what attention adds to the stream x, (B, T, H)."""
+    def forward(
+        self,
+        x: Tensor,
+        cos: Tensor,
+        sin: Tensor,
+        context: Context,
+        wanted: Tensor | None = None,
+    ) -> Tensor:
+        """Return what attention adds to the stream x, (B, T, H), at the `wanted` positions."""
         heads = self.qkv(self.norm(x)).unflatten(-1, (-1, self.head_dim))
         turned, value = heads.split((self.heads + self.kv_heads, self.kv_heads), dim=2)
         query, key = torch.split(rotate(turned, cos, sin), [self.heads, self.kv_heads], dim=2)
-        added: Tensor = self.out(context.attend(self.layer, query, key, value, self.sinks))
+        attended = context.attend(self.layer, query, key, value, self.sinks)
+        added: Tensor = self.out(attended if wanted is None else attended[:, wanted])
         return added
 
 
@@ -244,14 +262,18 @@ class MixtureOfExperts(nn.Module):
         The index after the last expert means "no expert".
         """
         rows, chosen, weights = (x.flatten(0, 1) for x in (tokens, chosen, weights))
-        out = torch.zeros_like(rows, dtype=torch.float32)
-        for expert in torch.unique(chosen[chosen < len(self.mlp1_bias)]).tolist():
-            row, place = torch.where(chosen == expert)
-            first = product(rows[row], self.mlp1_weight[expert], self.mlp1_bias[expert])
-            inner = swiglu(first, self.limit)
-            second = product(inner, self.mlp2_weight[expert].mT, self.mlp2_bias[expert])
-            out.index_add_(0, row, second * weights[row, place, None])
-        return out.view_as(tokens)
+        experts, top = len(self.mlp1_bias), chosen.shape[1]
+        slots = chosen.flatten().argsort(stable=True)  # pairs of a token and an expert, by expert
+        sizes = chosen.flatten().bincount(minlength=experts + 1).tolist()
+        out = torch.zeros(len(slots), rows.shape[1], dtype=torch.float32, device=rows.device)
+        for expert, slot in enumerate(torch.split(slots, sizes)[:experts]):
+            if len(slot):
+                given = rows.index_select(0, slot // top)
+                first = product(given, self.mlp1_weight[expert], self.mlp1_bias[expert])
+                inner = swiglu(first, self.limit)
+                second = product(inner, self.mlp2_weight[expert].mT, self.mlp2_bias[expert])
+                out.index_copy_(0, slot, second.float())
+        return (out.view(-1, top, rows.shape[1]) * weights[..., None]).sum(1).view_as(tokens)
 
 
 class Block(nn.Module):
@@ -262,10 +284,17 @@ class Block(nn.Module):
         self.attn = Attention(config, layer)
         self.mlp = MixtureOfExperts(config)
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, context: Context) -> Tensor:
-        """Run the stream x, (B, T, H), through the block."""
-        attended: Tensor = self.attn(x, cos, sin, context)
-        x = x + attended.to(x.dtype)
+    def forward(
+        self,
+        x: Tensor,
+        cos: Tensor,
+        sin: Tensor,
+        context: Context,
+        wanted: Tensor | None = None,
+    ) -> Tensor:
+        """Run the stream x, (B, T, H), through the block; return it at the `wanted` positions."""
+        attended: Tensor = self.attn(x, cos, sin, context, wanted)
+        x = (x if wanted is None else x[:, wanted]) + attended.to(x.dtype)
         added: Tensor = self.mlp(x)
         return x + added.to(x.dtype)
 
@@ -327,12 +356,17 @@ class Transformer(nn.Module):
         """Return float32 logits (B, T, vocabulary) for complete sequences (B, T), uncached."""
         return self.logits(self.stream(tokens, UncachedContext(self.config, tokens)))
 
-    def stream(self, tokens: Tensor, context: Context) -> Tensor:
-        """Return the residual stream (B, T, H) after the last block."""
+    def stream(self, tokens: Tensor, context: Context, wanted: Tensor | None = None) -> Tensor:
+        """Return the residual stream (B, T, H) after the last block.
+
+        With `wanted`, numbers of some of the T positions, only these are returned, and the last
+        block computes little more than their keys and values for the others.
+        """
         x: Tensor = self.embedding(tokens).to(self.residual)
         cos, sin = self.rotary.angles(context.positions)
-        for block in self.blocks:
-            x = block(x, cos, sin, context)
+        last = len(self.blocks) - 1
+        for layer, block in enumerate(self.blocks):
+            x = block(x, cos, sin, context, wanted if layer == last else None)
         return x
 
     def logits(self, stream: Tensor) -> Tensor:

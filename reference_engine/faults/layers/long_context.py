@@ -57,7 +57,7 @@ hooks.INPUT.faults(
 @hooks.FORWARD("positions-restarted-by-cache-hit")
 def positions_restarted_by_cache_hit(model: Transformer, run: Forward) -> Forward:
     begun: dict[int, tuple[weakref.ref[array[int]], int]] = {}
-    running = threading.local()  # `shift` of each row that the thread runs
+    running = threading.local()  # `shift` of each token that the thread runs
 
     def first(row: Row) -> int:
         """Return where the first chunk of the row's sequence, which the cache sets, began."""
@@ -69,11 +69,11 @@ def positions_restarted_by_cache_hit(model: Transformer, run: Forward) -> Forwar
     def shifted(positions: Tensor) -> Tensor:
         shift = running.shift
         positions = positions.clone()
-        positions[: len(shift)] += shift[:, None]
+        positions.view(-1)[: len(shift)] += shift
         return positions
 
     def restarted(rows: Sequence[Row], length: int) -> Tensor:
-        running.shift = -torch.tensor([first(row) for row in rows])
+        running.shift = -torch.tensor([first(row) for row in rows for _ in row.tokens])
         return run(rows, length)
 
     _positions(shifted)(model)

@@ -126,9 +126,16 @@ class _Fp8Cache:
 
 
 class _Fp8Attention(Attention):
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, context: Context) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        cos: Tensor,
+        sin: Tensor,
+        context: Context,
+        wanted: Tensor | None = None,
+    ) -> Tensor:
         """Return what attention adds to the residual stream x, (B, T, H)."""
-        return super().forward(x, cos, sin, _Fp8Cache(context))
+        return super().forward(x, cos, sin, _Fp8Cache(context), wanted)
 
 
 @ATTENTION("kv-cache-fp8")
