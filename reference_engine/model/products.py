@@ -47,22 +47,6 @@ def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return out[: len(rows)].view(*x.shape[:-1], len(weight))
 
 
-def product_into(out: Tensor, x: Tensor, weight: Tensor) -> None:
-    """Write the product of rows (B, inputs) to the first rows of `out`, without a copy if possible.
-
-    The number of rows of `out` is a multiple of `TILE`; those after the first B may be overwritten.
-    """
-    multiple, most = row_heights(weight)
-    if multiple:
-        rows = _padded(x, multiple)
-        for part, made in zip(
-            torch.split(rows, most), torch.split(out[: len(rows)], most), strict=True
-        ):
-            torch.mm(part, weight.mT, out=made)
-    else:
-        out[: len(x)] = product(x, weight)
-
-
 def _tiles(rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """Return the product of rows in tiles of `TILE` rows, the last one padded."""
     tiles = torch.split(_padded(rows, TILE), TILE)

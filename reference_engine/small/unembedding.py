@@ -1,4 +1,4 @@
-"""The logits of a checkpoint with token codes, from far fewer products than tokens.
+"""The logits of a checkpoint with token codes, from few additions and hardly any products.
 
 A row of the unembedding is either stored or consists of the code of its first piece, the code of
 its last piece, and flags (`codes`). For a stream h, the logit of a coded token is therefore
@@ -7,36 +7,40 @@ its last piece, and flags (`codes`). For a stream h, the logit of a coded token 
     h.first · code(first piece) + h.last · code(last piece) + h.flags · flags    with several.
 
 The first term is the same with and without a leading space, and tokens with several pieces have few
-different first and last pieces. 92,000 products of 64 numbers for the pieces, 32,000 for the ends
-of the other tokens and 8,600 of the whole width for stored rows replace 201,088 of the whole width.
+different first and last pieces. The numbers of a code are ±1. For each of its bytes, there are only
+256 different sums of 8 numbers of the stream, which are computed once: a term is the sum of 8 of
+them, instead of 64 products. Terms of tokens with several pieces are the sums of two.
+
+All terms are thus sums of rows of a table, which has a column for each stream. Each column is
+summed alone, so that its coded tokens have the same bits in every batch, on every processor.
 """
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reference_engine.model.logits import CHUNK
-from reference_engine.model.products import TILE, product, product_into
+from reference_engine.model.products import product
 from reference_engine.model.transformer import Unembedding
 from reference_engine.small import codes
 
-_REACH = 50.0
-"""Chunks whose best token is less probable than the best of all by a factor of e^50 are not summed:
-a whole vocabulary of such tokens has less than 2^-54 of the probability."""
-_AT_ONCE = 32 * CHUNK
-"""Terms that are computed at a time: so many products stay in the CPU cache until the largest of
-each chunk is found."""
-_ADDED = 3232
-"""Chunks of all rows together whose terms, those of tokens with several pieces, are added at a
-time, so that the CPU cache keeps them (measured for 64 rows: 6.9 ms, and 8.0 for twice as many).
-The number for each row is odd: rows must not lie a power of two apart, because the cache keeps few
-such lines."""
-_SUMS_AT_ONCE = 512  # chunks that are summed at a time, which the CPU cache keeps, too
+_BYTES = codes.CODE // 8
+_SUMS = (
+    _BYTES << 8
+)  # of the numbers of a stream: one for each byte of a code and each of its values
+_AT_ONCE = 32
+"""Chunks of terms that are computed at a time: the CPU cache keeps them until they are summed."""
+_REACH = 43.0
+"""A chunk whose best token is less probable than the best by a factor of e^43 is not summed: its
+128 tokens have less than 2^-54 of the probability. The best one so far decides, block by block."""
+_COPIED = 3  # times the columns that need sums: if these are less than all, they are copied
+_ROWS_AT_ONCE = 8  # of all logits
 _STORED, _BARE, _SPACED, _TWO, _MORE = range(5)
 """The kinds of tokens: stored, one piece, one piece after a space, two pieces, more pieces."""
 
@@ -48,31 +52,44 @@ class _Layout:
     """The chunks of the vocabulary, and the terms of a row, which are in chunks too."""
 
     terms: Tensor  # (chunks,): where the terms of a chunk are
-    uses: Tensor  # (2, chunks of terms): the first and the last chunk with these terms
     kinds: Tensor  # (chunks,): the kind of its tokens
     tokens: Tensor  # (chunks, CHUNK); 0 in unused places
-    places: Tensor  # (vocabulary,): the place of each token among all chunks
+    term_of: Tensor  # (vocabulary,): the number of the term of each token
+    kind_of: Tensor  # (vocabulary,): the kind of each token
+    rows: Tensor  # (terms, 8): the rows of the table whose sum is a term, and rows of zeros
+    kinds_of: list[Tensor]  # (chunks of a block, 2): the kinds of tokens with these terms
+    blocks: list[tuple[Tensor, Tensor]]
+    """The rows of the terms of some chunks, but those of zeros, and where those of each begin."""
 
     @classmethod
-    def of(cls, runs: Sequence[tuple[int, int, Ids]]) -> "_Layout":
-        """Arrange runs of whole chunks: the kind of the tokens, their first term, the tokens."""
+    def of(cls, runs: Sequence[tuple[int, int, Ids]], rows: Tensor, zeros: int) -> "_Layout":
+        """Arrange runs of whole chunks: the kind of the tokens, their first term, the tokens.
+
+        `rows` are those of each term, `zeros` the number of the row of zeros.
+        """
         tokens = np.concatenate([run for _, _, run in runs])
-        sizes = [len(run) // CHUNK for _, _, run in runs]
-        places = np.zeros(codes.VOCAB_SIZE, dtype=np.int64)
-        places[tokens[tokens >= 0]] = np.flatnonzero(tokens >= 0)
-        starts = [
-            start // CHUNK + np.arange(n) for n, (_, start, _) in zip(sizes, runs, strict=True)
-        ]
-        terms = np.concatenate(starts)
-        uses = np.zeros((2, 1 + terms.max()), dtype=np.int64)
-        uses[0, terms[::-1]] = np.arange(len(terms))[::-1]
-        uses[1, terms] = np.arange(len(terms))
+        term = np.concatenate([start + np.arange(len(run)) for _, start, run in runs])
+        kind = np.repeat([kind for kind, _, _ in runs], [len(run) for _, _, run in runs])
+        used = tokens >= 0
+        term_of, kind_of = (np.zeros(codes.VOCAB_SIZE, dtype=np.int64) for _ in range(2))
+        term_of[tokens[used]], kind_of[tokens[used]] = term[used], kind[used]
+        uses = np.zeros((len(rows) // CHUNK, 2), dtype=np.int64)
+        for order, column in ((slice(None, None, -1), 0), (slice(None), 1)):
+            uses[term[::CHUNK][order] // CHUNK, column] = kind[::CHUNK][order]
+        blocks = []
+        for part in torch.split(rows, _AT_ONCE * CHUNK):
+            summed = part != zeros
+            ends = summed.sum(1).cumsum(0)
+            blocks.append((part[summed], F.pad(ends, (1, 0)).int()))
         return cls(
-            torch.from_numpy(terms),
-            torch.from_numpy(uses),
-            torch.from_numpy(np.repeat([kind for kind, _, _ in runs], sizes)),
+            torch.from_numpy(term[::CHUNK] // CHUNK),
+            torch.from_numpy(kind[::CHUNK]),
             torch.from_numpy(tokens.clip(0).reshape(-1, CHUNK)),
-            torch.from_numpy(places),
+            torch.from_numpy(term_of),
+            torch.from_numpy(kind_of),
+            rows,
+            list(torch.split(torch.from_numpy(uses), _AT_ONCE)),
+            blocks,
         )
 
 
@@ -109,25 +126,32 @@ class CodedUnembedding(Unembedding):
         for run, kind in zip(several, (_TWO, _MORE), strict=True):
             runs.append((kind, start, run))
             start += len(run)
-        self._layout = _Layout.of(runs)
-        unused = np.flatnonzero(np.concatenate([stored, *single, *several]) < 0)
-        self._unused = torch.from_numpy(unused)
-        self._partly_used = torch.from_numpy(np.unique(unused // CHUNK))
-        self._ends_at = start - sum(map(len, several))
-
-        code = torch.from_numpy(codes.piece_codes(seed))
-        self._pieces = code[np.concatenate(single).clip(0)]
+        values = np.packbits(codes.piece_codes(seed) > 0, axis=1, bitorder="little").astype(
+            np.int32
+        )
+        values += 256 * np.arange(_BYTES, dtype=np.int32)  # the rows of the sums of each piece
         ends = pieces[np.concatenate(several).clip(0)]
         firsts, first_of = np.unique(ends[:, 0], return_inverse=True)
         lasts, last_of = np.unique(ends[:, 2], return_inverse=True)
-        self._firsts, self._lasts = code[firsts], code[lasts]
-        self._first_of, self._last_of = torch.from_numpy(first_of), torch.from_numpy(last_of)
+        self._firsts, self._lasts = (torch.from_numpy(values[which]) for which in (firsts, lasts))
+        first_at = _SUMS + len(ids)
+        last_at = first_at + len(firsts)
+        self._constants_at = last_at + len(lasts)
+        one, two = len(stored), start - sum(map(len, several))
+        used = np.concatenate([stored, *single, *several])
+        rows_of = np.full((start, _BYTES), self._constants_at, dtype=np.int32)  # of zeros
+        rows_of[: len(ids), 0] = np.arange(_SUMS, first_at)
+        rows_of[one:two] = values[used[one:two].clip(0)]
+        rows_of[two:, 0], rows_of[two:, 1] = first_at + first_of, last_at + last_of
+        rows_of[used < 0] = self._constants_at
+        rows_of[used < 0, 0] += 1
         signs = torch.full((1 + _MORE, codes.WIDTH - codes.FLAGS_AT), -codes.FLAG_SIZE)
         for kind in range(_SPACED, 1 + _MORE):
             signs[kind, : codes.FLAG_RUNS[kind - _SPACED][1]] = codes.FLAG_SIZE
         signs[_STORED] = 0
         self._flags = signs
-        self._memory = _Memory(start, len(firsts), len(lasts))
+        self._layout = _Layout.of(runs, torch.from_numpy(rows_of), self._constants_at)
+        self._memory = threading.local()
 
     def forward(self, x: Tensor) -> Tensor:
         """Map normalized streams (..., H) to logits (..., vocabulary)."""
@@ -139,105 +163,125 @@ class CodedUnembedding(Unembedding):
         Each thread has its own memory for them.
         """
         x = x.float()
-        first, last = x[:, : codes.CODE], x[:, codes.LAST_AT : codes.LAST_AT + codes.CODE]
-        memory, of_firsts, of_lasts = self._memory.of(len(x))
-        terms = memory[: len(x)].view(len(x), -1, CHUNK)
-        largest = torch.empty(terms.shape[:2])
-        ends_at = self._ends_at
-
-        def find_largest(start: int, stop: int) -> None:
-            chunks = slice(start // CHUNK, stop // CHUNK)
-            torch.amax(terms[:, chunks], -1, out=largest[:, chunks])
-
-        products = (
-            (x, self.weight, memory, 0),
-            (first + last, self._pieces, memory, ends_at - len(self._pieces)),
-            (first, self._firsts, of_firsts, 0),
-            (last, self._lasts, of_lasts, 0),
+        first, last = (x[:, at : at + codes.CODE].mT for at in (codes.FIRST_AT, codes.LAST_AT))
+        table = self._table(len(x))
+        first_at = _SUMS + len(self.weight)
+        last_at = first_at + len(self._firsts)
+        table[:_SUMS] = _byte_sums(first + last)
+        table[_SUMS:first_at] = product(x, self.weight).mT
+        table[first_at:last_at] = F.embedding_bag(self._firsts, _byte_sums(first), mode="sum")
+        table[last_at : self._constants_at] = F.embedding_bag(
+            self._lasts, _byte_sums(last), mode="sum"
         )
-        for inputs, weight, out, start in products:
-            for at in range(0, len(weight), _AT_ONCE):
-                stop = min(at + _AT_ONCE, len(weight))
-                product_into(out[:, start + at : start + stop], inputs, weight[at:stop])
-                if out is memory:
-                    find_largest(start + at, start + stop)
-        size = (_ADDED // len(x) | 1) * CHUNK
-        for at in range(0, len(self._first_of), size):
-            firsts = of_firsts[: len(x)].index_select(1, self._first_of[at : at + size])
-            lasts = of_lasts[: len(x)].index_select(1, self._last_of[at : at + size])
-            start, stop = ends_at + at, ends_at + at + firsts.shape[1]
-            torch.add(firsts, lasts, out=memory[: len(x), start:stop])
-            find_largest(start, stop)
-        memory.index_fill_(1, self._unused, -torch.inf)
-        largest[:, self._partly_used] = terms[:, self._partly_used].amax(-1)
+        table[self._constants_at] = 0
+        table[self._constants_at + 1] = -torch.inf
         flags = product(x[:, codes.FLAGS_AT : codes.WIDTH], self._flags)
-        return CodedLogits(self._layout, terms, largest, flags)
+        return CodedLogits(self._layout, table, flags.mT.contiguous())
+
+    def _table(self, columns: int) -> Tensor:
+        """Return this thread's memory for the rows of which terms are sums, (rows, columns)."""
+        size = (self._constants_at + 2) * columns
+        kept: Tensor | None = getattr(self._memory, "kept", None)
+        if kept is None or len(kept) < size:
+            kept = self._memory.kept = torch.empty(size)
+        return kept[:size].view(-1, columns)
 
 
-class _Memory(threading.local):
-    """The largest terms and products of a thread: matrices of some widths, kept between calls."""
+def _byte_sums(x: Tensor) -> Tensor:
+    """Return the sums of the numbers of each byte, (bytes * 256, columns), for each of its values.
 
-    def __init__(self, *widths: int) -> None:
-        self._kept = [torch.empty(0, width) for width in widths]
-
-    def of(self, rows: int) -> list[Tensor]:
-        """Return the matrices with at least this many rows, a multiple of `TILE`."""
-        if len(self._kept[0]) < rows:
-            rows += -rows % TILE
-            self._kept = [torch.empty(rows, kept.shape[1]) for kept in self._kept]
-        return self._kept
+    `x` is (CODE, columns). Where a bit is set, its number is added, and otherwise subtracted.
+    """
+    bits = x.reshape(_BYTES, 8, 1, -1).unbind(1)
+    sums = torch.cat((-bits[0], bits[0]), dim=1)
+    for bit in bits[1:]:
+        sums = torch.cat((sums - bit, sums + bit), dim=1)
+    return sums.flatten(0, 1)
 
 
 @dataclass(frozen=True)
 class CodedLogits:
     """The logits of some rows: the logit of a token is its term and its kind's flags.
 
-    `terms` are (rows, chunks of terms, CHUNK), `largest` the largest of each chunk, and `flags`
-    (rows, kinds).
+    A term is the sum of some rows of `table`, (n, rows). `flags` are (kinds, rows).
     """
 
     layout: _Layout
-    terms: Tensor
-    largest: Tensor
+    table: Tensor
     flags: Tensor
 
     @property
     def device(self) -> torch.device:
         """See `Logits`."""
-        return self.terms.device
+        return self.table.device
 
     def chunk_sums(self, divisors: Tensor) -> tuple[Tensor, Tensor]:
         """See `Logits`."""
-        logits = self.largest[:, self.layout.terms] + self.flags[:, self.layout.kinds]
-        first, last = self.layout.uses
-        best = torch.maximum(logits[:, first], logits[:, last])
-        near = best >= logits.amax(-1, keepdim=True) - _REACH * divisors[:, None]
-        sums = torch.zeros_like(self.largest)
-        for places in torch.split(near.flatten().nonzero()[:, 0], _SUMS_AT_ONCE):
-            powers = self.terms.flatten(0, 1).index_select(0, places)
-            powers -= self.largest.flatten()[places, None]
-            powers /= divisors[places // near.shape[1], None]
-            sums.view(-1).index_copy_(0, places, powers.exp_().sum(-1))
-        return logits, sums[:, self.layout.terms]
+        best = torch.full_like(divisors, -torch.inf)
+        parts = []
+        for terms, kinds in zip(self._blocks(self.table), self.layout.kinds_of, strict=True):
+            chunks = terms.view(-1, CHUNK, terms.shape[1])
+            largest = _largest(chunks)
+            logits = largest + self.flags[kinds].amax(1)
+            best = torch.maximum(best, logits.amax(0))
+            near = logits >= best - _REACH * divisors
+            sums = torch.zeros_like(largest)
+            columns = near.any(0).nonzero()[:, 0]
+            if len(columns) * _COPIED > terms.shape[1]:
+                sums = _sums(chunks, largest, divisors)
+            elif len(columns):
+                some = (x.index_select(-1, columns) for x in (chunks, largest, divisors))
+                sums.index_copy_(1, columns, _sums(*some))
+            parts.append((largest, sums.masked_fill_(~near, 0)))
+        largest, sums = (torch.cat(part)[self.layout.terms] for part in zip(*parts, strict=True))
+        largest += self.flags[self.layout.kinds]
+        return largest.mT.contiguous(), sums.mT.contiguous()
 
     def chunk(self, chosen: Tensor) -> tuple[Tensor, Tensor]:
         """See `Logits`."""
-        chunks = chosen[:, 0]
-        terms = self.terms[torch.arange(len(chunks)), self.layout.terms[chunks]]
-        return self.layout.tokens[chunks], terms + self.flags.gather(1, self.layout.kinds[chosen])
+        chunks, rows = chosen[:, 0], torch.arange(len(chosen))
+        terms = self._terms(self.layout.rows.view(-1, CHUNK, _BYTES)[self.layout.terms[chunks]])
+        logits = terms[rows, :, rows] + self.flags[self.layout.kinds[chunks], rows, None]
+        return self.layout.tokens[chunks], logits
 
     def at(self, rows: Tensor, tokens: Tensor) -> Tensor:
         """See `Logits`."""
-        places = self.layout.places[tokens]
-        chunks = places // CHUNK
-        terms = self.terms[rows, self.layout.terms[chunks], places % CHUNK]
-        return terms + self.flags[rows, self.layout.kinds[chunks]]
+        terms = self._terms(self.layout.rows[self.layout.term_of[tokens]][:, None])[:, 0]
+        return terms.gather(1, rows[:, None])[:, 0] + self.flags[self.layout.kind_of[tokens], rows]
 
     def of(self, rows: Sequence[int] | None = None) -> Tensor:
         """See `Logits`."""
-        terms, flags = (x if rows is None else x[list(rows)] for x in (self.terms, self.flags))
-        logits = terms[:, self.layout.terms] + flags[:, self.layout.kinds, None]
-        return logits.flatten(1).index_select(1, self.layout.places)
+        table, flags = (x if rows is None else x[:, list(rows)] for x in (self.table, self.flags))
+        logits = torch.empty(table.shape[1], codes.VOCAB_SIZE)
+        for columns in torch.split(torch.arange(table.shape[1]), _ROWS_AT_ONCE):
+            terms = torch.cat(list(self._blocks(table[:, columns])))
+            some = terms.index_select(0, self.layout.term_of)
+            logits[columns] = some.add_(flags[:, columns][self.layout.kind_of]).mT
+        return logits
+
+    def _blocks(self, table: Tensor) -> Iterator[Tensor]:
+        """Yield the terms of some chunks at a time, (tokens, columns)."""
+        for rows, bounds in self.layout.blocks:
+            yield F.embedding_bag(rows, table, bounds, mode="sum", include_last_offset=True)
+
+    def _terms(self, rows: Tensor) -> Tensor:
+        """Return the terms that are sums of these rows: (n, m, 8) to (n, m, streams)."""
+        terms = F.embedding_bag(rows.flatten(0, 1), self.table, mode="sum")
+        return terms.view(*rows.shape[:2], -1)
+
+
+def _sums(chunks: Tensor, largest: Tensor, divisors: Tensor) -> Tensor:
+    """Return the sums of exp((term - largest) / divisor) of each chunk; overwrites the terms."""
+    chunks -= largest[:, None]
+    chunks /= divisors
+    return chunks.exp_().sum(1)
+
+
+def _largest(chunks: Tensor) -> Tensor:
+    """Return the largest of each chunk, (chunks, CHUNK, columns) to (chunks, columns)."""
+    while chunks.shape[1] > 1:
+        chunks = torch.maximum(*chunks.chunk(2, dim=1))
+    return chunks[:, 0]
 
 
 def _padded(chosen: npt.NDArray[np.bool_]) -> Ids:
