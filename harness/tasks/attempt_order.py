@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import TypeVar
 
-from harness.rules.probe import MORE_TOKENS
 from harness.run.attempts import Attempt
 from harness.tasks.probing import ProbeTask
 from harness.tasks.task import Task
@@ -13,6 +13,7 @@ from harness.tasks.tool_calling import ToolCalling
 T = TypeVar("T")
 FEW_CASES = 6  # cases that are attempted first: one for each shipped tool
 SHORT = 96  # most tokens of a reply that is not waited for long
+LONG = 256  # tokens of a limit; a request that sets one of so many expects a long reply
 EARLY_LOOK = 160
 """Attempts before the early look at a run: with the default suite, a few cases and half of the
 probes with short replies; 8 requests in flight that take a second each need 20 seconds."""
@@ -65,8 +66,9 @@ def decisive_first(attempts: Iterable[Attempt], tasks: Sequence[Task]) -> list[A
     Groups of probes begin with those that have the most probes for each of their requests. Among
     the first tries of a group, and so on, attempts that may be long begin first.
 
-    Probes without a limit, or with one of at least `MORE_TOKENS` that is not the run's, begin right
-    after the early look: one that began late would keep the run waiting when all others have ended.
+    Probes without a limit, or with one of at least `LONG` tokens that is not the run's, begin right
+    after the early look, the longest first: one that began late would keep the run waiting when all
+    others have ended.
     """
     probes = {
         task.name: len(task.probes) / max(1, task.info.planned)
@@ -92,9 +94,10 @@ def decisive_first(attempts: Iterable[Attempt], tasks: Sequence[Task]) -> list[A
 
     def longest(attempt: Attempt) -> bool:
         limit = attempt.settings.max_tokens
-        of_its_own = limit is None or (limit >= MORE_TOKENS and limit != limits[attempt.task])
+        of_its_own = limit is None or (limit >= LONG and limit != limits[attempt.task])
         return attempt.task in probes and of_its_own
 
     ordered = sorted(attempts, key=rank)
     others = [attempt for attempt in ordered if not longest(attempt)]
-    return [*others[:EARLY_LOOK], *filter(longest, ordered), *others[EARLY_LOOK:]]
+    long = sorted(filter(longest, ordered), key=lambda each: -(each.settings.max_tokens or inf))
+    return [*others[:EARLY_LOOK], *long, *others[EARLY_LOOK:]]

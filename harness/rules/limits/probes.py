@@ -22,7 +22,7 @@ from harness.rules.refusals import declined, outcome
 from harness.rules.rule import CHAT, RESPONSES, Problem
 
 LIMIT = 40  # output tokens; ends within a long answer, or within the arguments of a long call
-LEAST = 1024  # output tokens that a reply without a limit may have at least
+LEAST = 512  # output tokens that a reply without a limit may have at least
 _UNIT = 16  # servers set limits that are multiples of this
 STOP = "code word"
 _OF_WORD, _IN_WORD = closed({"code_word": {"type": "string"}}), "596"
@@ -53,9 +53,9 @@ _WITHIN_COT = 24  # a limit; a CoT with high effort is longer
 _AT_HEADER = range(16, 48, 4)
 """Limits that are 4 tokens apart: four limits fall inside the header between CoT and
 answer, so one of these does if the CoT has 8 to 39 tokens. `limits.prefix` judges them."""
-_ZEROS = 360
-"""Entries of a list that a schema requires. The answer has more than `LEAST` tokens, also that of a
-model that ends other answers early."""
+_ZEROS = 200
+"""Entries of a list that a schema requires. With a space after each comma, the answer has more than
+`LEAST` tokens, also that of a model that ends other answers early."""
 _LIST = (Message("user", f"Give a JSON object whose zeros is a list of {_ZEROS} zeros."),)
 _OF_ZEROS = closed(
     {

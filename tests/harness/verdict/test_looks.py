@@ -1,5 +1,7 @@
 """Which attempts come first, and how often a run is looked at."""
 
+import math
+
 import numpy as np
 import pytest
 from analyses import planned
@@ -8,10 +10,12 @@ from scipy.stats import binom
 
 from harness.rules.probe import MORE_TOKENS, ProbeOptions
 from harness.rules.suites import choose
+from harness.run.attempts import Attempt
 from harness.statistics.rates import LEVEL, LEVEL_OF_A_LOOK, LOOKS, excess
 from harness.tasks.attempt_order import (
     EARLY_LOOK,
     FEW_CASES,
+    LONG,
     SHORT,
     decisive_first,
     planned_attempts,
@@ -27,11 +31,18 @@ def test_the_most_decisive_attempts_come_first():
     attempts = list(planned_attempts(tasks))
     ordered = decisive_first(attempts, tasks)
     assert sorted(each.id for each in ordered) == sorted(each.id for each in attempts)
-    long = [each for each in ordered if (each.settings.max_tokens or MORE_TOKENS) >= MORE_TOKENS]
-    long = [each for each in long if each.task != "tool_calling"]
-    assert {"limits/unlimited", "limits/unlimited list"} <= {
+    usual = {task.name: task.info.sampling.max_tokens for task in tasks}
+
+    def expected(each: Attempt) -> bool:
+        limit = each.settings.max_tokens
+        return limit is None or (limit >= LONG and limit != usual[each.task])
+
+    long = [each for each in ordered if each.task != "tool_calling" and expected(each)]
+    assert {"limits/unlimited", "limits/unlimited list", "limits/cut list"} <= {
         f"{each.task}/{each.sample.id}" for each in long
     }
+    limits = [each.settings.max_tokens or math.inf for each in long]
+    assert limits == sorted(limits, reverse=True)
     assert ordered[EARLY_LOOK : EARLY_LOOK + len(long)] == long
     ordered = [each for each in ordered if each not in long]
     few = len(tools[0].info.conditions) * FEW_CASES
@@ -52,7 +63,7 @@ def test_the_most_decisive_attempts_come_first():
     assert places == of_probes + [place for place in places if not place[0]]
     efforts = [each.settings.max_tokens for each in ordered if each.id.startswith("sampling/")]
     long = [tokens for tokens in efforts if not tokens or tokens > SHORT]
-    assert efforts[-len(long) :] == long
+    assert efforts[len(efforts) - len(long) :] == long
 
 
 def test_the_early_look_sees_a_few_cases_and_most_probes_with_short_replies() -> None:
