@@ -1,6 +1,8 @@
 """What tests of the command line need, settings of hypothesis and xdist, what was not tested."""
 
+from collections import Counter
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,8 @@ from healthy import provider_of
 from hypothesis import settings
 from mock_provider import MockProvider
 from skipped import not_tested
+
+SLOWEST = 25  # modules of tests whose durations are printed
 
 settings.register_profile("tests", deadline=None)  # other processes use the processor too
 settings.load_profile("tests")
@@ -43,8 +47,16 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say in the last lines which suites ran again, and which kinds of tests were skipped."""
+    """Say in the last lines what took long, which suites ran again, and what was skipped."""
     passed = terminalreporter.stats.get("passed", [])
+    seconds: Counter[str] = Counter()
+    for report in chain.from_iterable(terminalreporter.stats.values()):
+        if isinstance(report, pytest.TestReport):
+            seconds[report.location[0]] += report.duration
+    if len(seconds) > SLOWEST:
+        terminalreporter.section(f"{SLOWEST} of {len(seconds)} modules took longest")
+        for module, took in seconds.most_common(SLOWEST):
+            terminalreporter.write_line(f"{took:8.1f} s  {module}")
     repeated = [text for one in passed for name, text in one.user_properties if name == "repeated"]
     if repeated:
         terminalreporter.section("REPEATED until `make snapshots` records the results")
