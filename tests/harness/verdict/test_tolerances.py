@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from harness.records.conditions import Api, Condition, Mode
-from harness.records.replies import Ledger, Row, Traits
+from harness.records.conditions import MODES, Api, Condition, Mode
+from harness.records.replies import TOOL_RESULT, Ledger, Row, Traits
 from harness.records.scores import Evidence, Finding, Score
 from harness.rules.account import Account
 from harness.rules.account.entry import Entry, What
@@ -229,3 +229,44 @@ def test_the_calls_of_one_kind_in_one_mode_are_compared_alone() -> None:
     scores = apply_tolerances([*whole, *streams, *none, *empty])
     found = {(each.id, each.severity) for one in scores for each in one.findings}
     assert found == {(JSON, "info"), (kind, "warning")}
+
+
+def _after_result(
+    number: int, *, empty: bool, mode: Mode = "streaming", at: int | None = 0
+) -> Score:
+    """Return a rollout whose reply number `at` follows a result; the finding is in the first."""
+    made = score(number, empty=empty, mode=mode)
+    rows = tuple(
+        Row(
+            record=made.record,
+            exchange=each,
+            answered=True,
+            features=frozenset({TOOL_RESULT} if each == at else ()),
+        )
+        for each in (0, 1)
+    )
+    return replace(made, sample=f"{number} {at}", rows=rows)
+
+
+@pytest.mark.parametrize(
+    ("affected", "in_whole", "at", "severity"),
+    [
+        (30, 0, 0, "error"),  # all streams after a result, 1.5 % of all streams
+        (12, 0, 0, "error"),  # fewer, and no whole reply to the same requests
+        (12, 12, 0, "info"),  # the model does so after these results, whatever the mode
+        (30, 0, 1, "info"),  # the reply that has the finding follows no result
+        (2, 0, 0, "info"),
+    ],
+)
+def test_a_share_is_one_of_the_replies_that_can_fail_so(affected, in_whole, at, severity) -> None:
+    others = [
+        _after_result(100 + n, empty=n < 6, mode=mode, at=None)
+        for mode in MODES
+        for n in range(2000)
+    ]
+    streams = [_after_result(n, empty=n < affected, at=at) for n in range(30)]
+    whole = [_after_result(n, empty=n < in_whole, mode="non-streaming", at=at) for n in range(30)]
+    judged = apply_tolerances([*others, *streams, *whole])
+    found = {f.severity for each in judged for f in each.findings if "None" not in each.sample}
+    assert found == {severity}
+    assert {f.severity for each in judged[:4000] for f in each.findings} == {"info"}
