@@ -12,12 +12,12 @@ Clients that are offered no function of ours, such as commands, only have a text
 is untried with them. A conversation that does not end is tried again, in a new process. A client
 whose healthy conversation fails is named and has no row.
 
-Prints what differs from the rows in harness/rules/clients: needs.csv (the rules that find a damage,
-and the clients that break), returned.csv (where each client returns the CoT) and measured.csv
+Prints what differs from the rows in harness/rules/clients: needs.csv (the clients that a damage
+breaks), returned.csv (where each client returns the CoT) and measured.csv
 (versions and date). `--write` replaces these files and the recorded requests of the tests.
 `--newest` takes the newest releases instead of the pinned ones. With `--tries`, a conversation
 whose tries differ is named. `measured.jsonl` in the folder has what each conversation came to;
-`--again` makes the tables from it, as after a change of rules, without new conversations. A call
+`--again` makes the tables from it, without new conversations. A call
 for some clients or damages adds to it, and what was measured last counts.
 
 Exit code 1 means that a row differs (without `--write`) or a conversation varies, 2 that clients
@@ -44,7 +44,6 @@ from real.clients.packages import chosen, install, versions  # noqa: E402
 from real.clients.replies import DAMAGES, recorded  # noqa: E402
 from real.clients.requests import request_lines  # noqa: E402
 from real.clients.tables import (  # noqa: E402
-    ALWAYS,
     clients_run,
     endless,
     need_rows,
@@ -81,7 +80,7 @@ def made(
     """Return the tables of what was measured."""
     rows = need_rows(found, work.replies, work.damages)
     return Tables(
-        text_of("needs", [*ALWAYS, *rows]),
+        text_of("needs", rows),
         text_of("returned", returned_rows(found, work.replies)),
         text_of("measured", version_rows(found, clients, installed)),
     )

@@ -66,7 +66,7 @@ def _client(name: str) -> str:
 def _damages() -> Iterator[str]:
     """Yield the damages that break a client that was tried, with the replies that then break it."""
     broken: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
-    for need in needs():
+    for need in needs().values():
         over = "Chat" if need.api == "chat" else "Responses"
         kind = f"{over}, {'streams' if need.mode == 'streaming' else 'whole'}"
         tried = sorted(each for each in need.breaks if not each.startswith(UNTRIED))

@@ -21,10 +21,9 @@ from pydantic_core import ErrorDetails
 from harness.records.conditions import Api
 
 # Fields that the package requires but healthy servers omit or set to null. Usage has checks.
-_MAY_BE_MISSING = frozenset({
-    *("cached_tokens", "reasoning_tokens", "logprobs", "annotations"),
-    *("input_tokens_details", "output_tokens_details"),
-})  # fmt: skip
+_MAY_BE_MISSING = frozenset({"logprobs", "annotations"})
+# Those that they only omit: Codex 0.171 ends at the details of a usage that are null or empty.
+_MAY_BE_OMITTED = frozenset({"input_tokens_details", "output_tokens_details"})
 # Times. Some servers send fractions of a second.
 _MAY_BE_FRACTIONAL = frozenset({"created"})
 # Members of chunks that may be null; some gateways send an empty string for null.
@@ -317,6 +316,8 @@ def _is_minor(model: type[BaseModel], error: ErrorDetails, path: str) -> bool:
     if _UNREAD.match(path):
         return True
     name = re.split(r"[.\[]", path.rstrip("]"))[-1]
+    if error["type"] == "missing" and name in _MAY_BE_OMITTED:
+        return True
     if error["type"] == "missing" or error["input"] is None:
         return name in _MAY_BE_MISSING
     if name in _MAY_BE_FRACTIONAL and isinstance(error["input"], float):

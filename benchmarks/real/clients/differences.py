@@ -18,11 +18,8 @@ def of_needs(
     wanted = set(damages)
     before, after = (_by_place(rows, wanted) for rows in (old, new))
     for damage, place in {**before, **after}:
-        rules, was = before.get((damage, place), ("", frozenset()))
-        found, now = after.get((damage, place), ("", frozenset()))
+        was, now = (rows.get((damage, place), frozenset()) for rows in (before, after))
         where = f"{damage}, {place}"
-        if rules != found:
-            yield f"{where}: found by {found or 'no rule'} (was: {rules or 'no rule'})"
         for client in sorted(tried.get(place, ())):
             states = _state(client, was), _state(client, now)
             # What breaks all that are tried breaks those that are not.
@@ -31,12 +28,10 @@ def of_needs(
                 yield f"{where}: {client} {states[1]} (was: {states[0]})"
 
 
-def _by_place(
-    rows: Iterable[Row], damages: set[str]
-) -> Mapping[tuple[str, str], tuple[str, frozenset[str]]]:
+def _by_place(rows: Iterable[Row], damages: set[str]) -> Mapping[tuple[str, str], frozenset[str]]:
     return {
-        (damage, f"{api} {mode}"): (rules, frozenset(names.split()))
-        for damage, api, mode, rules, names in rows
+        (damage, f"{api} {mode}"): frozenset(names.split())
+        for damage, api, mode, names in rows
         if damage in damages
     }
 

@@ -9,18 +9,18 @@ from typing import Any
 
 from corpus import with_fault
 
-from harness.api.parsed_rollout import ParsedRollout, parse_rollout
+from harness.api.parsed_rollout import parse_rollout
 from harness.records.conditions import BOTH_APIS, MODES
-from harness.records.rollouts import Exchange, Rollout
-from harness.rules.catalogue import examine
+from harness.rules.clients.damages import DAMAGES as SEEN
+from harness.rules.clients.damages import damages_of
 from harness.rules.clients.forms import CLIENTS
-from harness.rules.clients.needs import ARGUMENTS, EVERY, UNTRIED, finding_keys
+from harness.rules.clients.needs import EVERY, UNTRIED, named
 from real.clients.conversations import Measured, asks_only, works
 from real.clients.replies import DAMAGES, Conversation, Replies, is_result, items, only_call
 
 Row = tuple[str, ...]
 HEADS = {
-    "needs": ("damage", "api", "mode", "rules", "breaks"),
+    "needs": ("damage", "api", "mode", "breaks"),
     "returned": ("client", "api", "mode", "cot"),
     "measured": ("client", "package", "version", "date"),
 }
@@ -29,35 +29,6 @@ INSTALLED = frozenset({"oai-py", "oai-py-stream"})
 """The clients that the tool runs itself, and that need no row of needs.csv."""
 WRITES_HISTORY = INSTALLED | {"oai-js", "oai-js-stream", "continue"}
 """SDKs and an adapter as programs use them that write the history themselves, without a CoT."""
-_EVERYWHERE = {
-    "a call that stands in the text or is lost": "calls.lost calls.in_text calls.arguments.cut",
-    "a call with another name or value": (
-        "calls.arguments.changed calls.arguments.retyped calls.name.polluted"
-    ),
-    "a text that is not the answer": (
-        "answer.json reasoning.in_answer reasoning.in_answer.repeated reasoning.is_answer "
-        "reply.broken_off reply.declined reply.empty reply.foreign reply.stored text.added "
-        "text.changed text.doubled"
-    ),
-}
-"""By damage: the rules that find it, each alone, over any API and in any mode."""
-ALWAYS = [
-    (damage, api, mode, rule, EVERY)
-    for damage, found_by in _EVERYWHERE.items()
-    for rule in found_by.split()
-    for api in BOTH_APIS
-    for mode in MODES
-] + [
-    ("a call that stands in the text or is lost", "chat", mode, rule, EVERY)
-    for rule in ("chat.finish.no_calls", "reply.lost")
-    for mode in MODES
-]
-"""Rows that no client has to try: what its user needs did not arrive."""
-BY_PLACE = (
-    *("schema", "responses.status", "chat.stream.tool_calls", "responses.stream.items.id"),
-    *("responses.stream.final", "usage.unasked"),
-)
-"""In the names of rules that find several damages: which one it is, the path says."""
 _QUARTER = "pages-with-status-200"
 """Hits a quarter of the replies, so that what breaks is chance."""
 
@@ -90,49 +61,33 @@ def clients_run(found: Measured) -> frozenset[str]:
     return frozenset(use.partition(" ")[0] for use in uses)
 
 
-def rules(conversation: Conversation, damage: str) -> frozenset[str]:
-    """Return the rules that find a damage in each reply that it changes."""
-    keys: list[set[str]] = []
-    for recorded in conversation.rollout.exchanges:
-        changed = with_fault(recorded, DAMAGES[damage])
-        if changed is recorded or changed.response is None:
-            continue
-        before, after = (_found(conversation.rollout, each) for each in (recorded, changed))
-        if after - before:
-            keys.append(after - before)
-    return frozenset(set.intersection(*keys)) if keys else frozenset()
-
-
-def _found(rollout: Rollout, exchange: Exchange) -> set[str]:
-    broken: dict[str, str] = {}
-    parsed: ParsedRollout = parse_rollout(rollout.model_copy(update={"exchanges": (exchange,)}))
-    _, findings = examine(parsed, except_for=(), broken=broken)
-    keys: set[str] = set()
-    for finding in findings:
-        if finding.severity != "info" or ".schema" in finding.id:
-            rule, where, *more = finding_keys(finding)
-            keys |= {where if any(each in rule for each in BY_PLACE) else rule, *more}
-    return keys
+def names_seen(conversation: Conversation, damage: str) -> frozenset[str]:
+    """Return what is seen in the bytes of the replies that a damage changes."""
+    recorded = conversation.rollout.exchanges
+    changed = [with_fault(each, DAMAGES[damage]) for each in recorded]
+    parsed = parse_rollout(conversation.rollout.model_copy(update={"exchanges": tuple(changed)}))
+    return frozenset(named(*seen) for each in parsed.exchanges for seen in damages_of(each))
 
 
 def need_rows(found: Measured, replies: Replies, damages: Sequence[str]) -> Iterator[Row]:
-    """Yield the rows of the table: the damages that rules find or that break a client."""
+    """Yield the rows of the table: what each damage breaks in the replies that it changes."""
     for damage in damages:
         for api in BOTH_APIS:
             for mode in MODES:
                 conversation = replies[f"{api} {mode}"]
                 of_call = only_call(conversation, damage)
                 broken, tried, untried = _broken(found, damage, f"{api} {mode}", of_call=of_call)
-                by = " ".join(sorted(rules(conversation, damage)))
+                seen = damage in names_seen(conversation, damage)
                 # Without JSON, it is the program that raises.
-                named = broken - (frozenset() if by.startswith(ARGUMENTS) else INSTALLED)
+                own = damage in SEEN and SEEN[damage].own
+                breaking = broken - (frozenset() if own else INSTALLED)
                 if broken and broken == tried:
-                    named = {EVERY}
-                if named and not by:
-                    print(f"{damage}: no rule, {api} {mode}: {sorted(named)}", file=sys.stderr)
-                elif by and damage != _QUARTER:
-                    others = {f"{UNTRIED}{client}" for client in untried if named != {EVERY}}
-                    yield damage, api, mode, by, " ".join([*sorted(named), *sorted(others)])
+                    breaking = {EVERY}
+                if breaking and not seen:
+                    print(f"{damage}: not seen, {api} {mode}: {sorted(breaking)}", file=sys.stderr)
+                elif seen and damage != _QUARTER:
+                    others = {f"{UNTRIED}{client}" for client in untried if breaking != {EVERY}}
+                    yield damage, api, mode, " ".join([*sorted(breaking), *sorted(others)])
 
 
 def _broken(

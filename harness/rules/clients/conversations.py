@@ -19,7 +19,8 @@ from harness.api.statuses import explanation, without_reply
 from harness.records.conditions import Api, Mode
 from harness.records.rollouts import Rollout
 from harness.records.scores import Score
-from harness.rules.clients.needs import decisive
+from harness.rules.clients.damages import Found, damages_of
+from harness.rules.clients.needs import CONTENT_RULES
 from harness.rules.clients.sdk import reading, reads
 
 TASKS = frozenset({"tool_calling", "tools.loop", "echo", "parity"})
@@ -28,6 +29,8 @@ RECORDED = "traffic"
 _MOST = 12
 """Conversations of a kind that are read over an API and in a mode: the shortest."""
 NOTHING: Mapping[str, frozenset[str]] = {}
+_Damaged = tuple[frozenset[tuple[str, Found]], frozenset[str]]
+"""The damages of a conversation, and the rules that found what the bytes do not show."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,7 @@ class Conversation:
     failed: str | None = None  # for every client
     turn: int = 0  # the request that was refused
     own: bool = True  # whether it has the form that all clients can send, so that it is read
+    damages: Mapping[str, Found] = field(default_factory=dict)  # what its replies have
     read: Mapping[str, str | None] = field(default_factory=dict)
     """By client that is installed and read all replies: why it gets nothing usable, if so."""
 
@@ -54,10 +58,16 @@ def is_conversation(parsed: ParsedRollout) -> bool:
 
 
 def _is_whole(parsed: ParsedRollout) -> bool:
-    """Whether all replies arrived over HTTP and uncut, and functions alone were offered."""
+    """Whether all replies arrived over HTTP, and functions alone were offered.
+
+    What a limit cut shows no conversation, unless its bytes break clients.
+    """
+    cut = any(exchange.truncated for exchange in parsed.exchanges)
+    damaged = cut and any(seen for exchange in parsed.exchanges for seen in damages_of(exchange))
     return bool(parsed.exchanges) and all(
         exchange.delivered
-        and not (exchange.truncated or exchange.request.over_socket)
+        and not exchange.request.over_socket
+        and (damaged or not exchange.truncated)
         and all(
             tool.get("type", "function") == "function"
             for tool in objects(exchange.request.body.get("tools"))
@@ -73,26 +83,27 @@ def conversations(
 
     `damaged` has, by record, the rules that found what breaks clients (see `damaging`). Of the
     tasks and the recordings, the shortest of each kind are read, one of each form; of the other
-    probes only damaged ones, the shortest with the same findings. The others with these findings do
-    to clients what most of those that were read do.
+    probes only damaged ones, the shortest with the same damages. The others with these do to
+    clients what most of those that were read do.
     """
     last = {_again(parsed.rollout): parsed for parsed in rollouts}
-    alike: dict[tuple[str, Api, Mode, frozenset[str]], list[ParsedRollout]] = defaultdict(list)
+    alike: dict[tuple[str, Api, Mode, _Damaged], list[ParsedRollout]] = defaultdict(list)
     for parsed in last.values():
         if not any(without_reply(exchange.recorded) for exchange in parsed.exchanges):
             task = parsed.rollout.task if _has_own_form(parsed) else ""
-            found = damaged.get(parsed.rollout.id, frozenset())
+            seen = {name: found for each in parsed.exchanges for name, found in damages_of(each)}
+            found = frozenset(seen.items()), damaged.get(parsed.rollout.id, frozenset())
             alike[task, parsed.rollout.api, parsed.mode, found].append(parsed)
     return tuple(
-        made
-        for (task, _, _, found), those in alike.items()
-        for made in _like_the_shortest(those, unread=not (task or found))
+        replace(made, damages=dict(seen))
+        for (task, _, _, (seen, rules)), those in alike.items()
+        for made in _like_the_shortest(those, unread=not (task or seen or rules))
     )
 
 
 def damaging(scores: Iterable[Score]) -> Mapping[str, frozenset[str]]:
     """Return, by record, the rules with findings that tell what breaks clients."""
-    found = ((s.record, decisive().intersection(f.id for f in s.findings)) for s in scores)
+    found = ((s.record, CONTENT_RULES.intersection(f.id for f in s.findings)) for s in scores)
     return {record: rules for record, rules in found if rules}
 
 
@@ -114,8 +125,8 @@ def _like_the_shortest(those: Sequence[ParsedRollout], *, unread: bool) -> Itera
     shortest = sorted(those, key=lambda one: sum(len(each.events) for each in one.exchanges))
     for at, parsed in enumerate(shortest):
         made = _kind(parsed)
-        if unread:
-            yield made
+        if unread or any(exchange.truncated for exchange in parsed.exchanges):
+            yield made  # what programs do with a cut reply is their own
             continue
         if at < _MOST or made.calls not in read:
             form = made.calls, _form(parsed)

@@ -1,11 +1,11 @@
 """What clients need of a reply, as `benchmarks/real_clients.py` measured it with real clients.
 
-Each row of `needs.csv` is a damage to the replies of one API in one mode: the rules that all find
-it, and the clients that then cannot use the reply. A rule may have the path of its finding.
+Each row of `needs.csv` is a damage to the replies of one API in one mode, and the clients that then
+cannot use the reply; `harness.rules.clients.damages` sees it in the bytes. What the bytes of one
+reply do not show, such as a text that is not the answer, is the finding of a rule.
 """
 
 import csv
-import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -13,62 +13,56 @@ from functools import cache
 from importlib import resources
 
 from harness.records.conditions import Api, Mode
-from harness.records.scores import Finding
+from harness.rules.clients.damages import Found
 
 EVERY = "all"
 """All clients of an API, those that nobody tried too: what arrives cannot be used."""
 ARGUMENTS = "calls.arguments."
 """How the ids of rules begin that find arguments which are no JSON, as a model may write them."""
-MORE = "@more"
-"""After the id of a rule about arguments: they begin with a whole object, and more follows."""
 UNTRIED = "?"
 """Before the name of a client that nobody tried with this damage."""
+CONTENT: Mapping[str, frozenset[str]] = {
+    "a call that stands in the text or is lost": frozenset({
+        "calls.lost", "calls.in_text", "calls.arguments.cut", "chat.finish.no_calls", "reply.lost",
+    }),
+    "a call with another name or value": frozenset({
+        "calls.arguments.changed", "calls.arguments.retyped", "calls.name.polluted",
+    }),
+    "a text that is not the answer": frozenset({
+        "answer.json", "limits.prefix", "reasoning.in_answer", "reasoning.in_answer.repeated",
+        "reasoning.is_answer", "reply.broken_off", "reply.declined", "reply.empty",
+        "reply.foreign", "reply.stored", "text.added", "text.changed", "text.doubled",
+    }),
+}  # fmt: skip
+"""By damage: the rules of which each finds it alone. It breaks every client, because what its user
+needs did not arrive."""
+CONTENT_RULES = frozenset().union(*CONTENT.values())
 
 
 @dataclass(frozen=True)
 class Need:
-    """One damage: `rules` are `id`, `id@path` or `id@more`, `breaks` clients, or `?name`."""
+    """One damage: it `breaks` these clients, and nobody tried `?name`."""
 
     damage: str
     api: Api
     mode: Mode
-    rules: frozenset[str]
     breaks: frozenset[str]
 
 
 @cache
-def needs() -> tuple[Need, ...]:
-    """Return the rows of the table."""
+def needs() -> Mapping[tuple[str, Api, Mode], Need]:
+    """Return the rows of the table, by damage, API and mode."""
     with (resources.files("harness.rules.clients") / "needs.csv").open(encoding="utf-8") as file:
-        return tuple(
+        rows = [
             Need(
                 row["damage"],
                 "chat" if row["api"] == "chat" else "responses",
                 "streaming" if row["mode"] == "streaming" else "non-streaming",
-                frozenset(row["rules"].split()),
                 frozenset(row["breaks"].split()),
             )
             for row in csv.DictReader(file)
-        )
-
-
-@cache
-def decisive() -> frozenset[str]:
-    """Return the ids of the rules in the table, whose findings tell what breaks clients."""
-    return frozenset(rule.partition("@")[0] for need in needs() for rule in need.rules)
-
-
-@cache
-def fatal() -> frozenset[str]:
-    """Return the ids of rules whose finding alone breaks every client, or is about arguments."""
-    return frozenset(
-        rule
-        for need in needs()
-        for rule in need.rules
-        if len(need.rules) == 1
-        and "@" not in rule
-        and (need.breaks == {EVERY} or rule.startswith(ARGUMENTS))
-    )
+        ]
+    return {(row.damage, row.api, row.mode): row for row in rows}
 
 
 @cache
@@ -78,44 +72,32 @@ def measured() -> frozenset[str]:
         return frozenset(row["client"] for row in csv.DictReader(file))
 
 
-def broken_by(findings: Iterable[Finding], api: Api, mode: Mode) -> Mapping[str, str]:
-    """Return the clients that cannot use the replies with these findings, each with the damage.
+def broken_by(
+    damages: Mapping[str, Found], rules: Iterable[str], api: Api, mode: Mode
+) -> Mapping[str, str]:
+    """Return the clients that cannot use a reply with these damages, each with the damage.
 
-    Of the damages that fit, those count that the most rules describe. Where the same rules find
-    several, a client breaks if all break it, and otherwise is as if untried. Information counts
-    only if it is about a schema: other information is what the model may have written.
+    `rules` found what the bytes do not show. A client that was shown a member in another state, and
+    broke, breaks for all that is known: then, as all clients, it is one that nobody tried.
     """
-    keys = {
-        key
-        for found in findings
-        if found.severity != "info" or ".schema" in found.id
-        for key in finding_keys(found)
-    }
-    fitting = [n for n in needs() if (n.api, n.mode) == (api, mode) and n.rules <= keys]
-    best = [n for n in fitting if not any(n.rules < other.rules for other in fitting)]
     broken: dict[str, str] = {}
-    for need in best:
-        alike = [other.breaks for other in best if other.rules == need.rules]
-        for client in need.breaks:
-            known = all({client, EVERY} & breaks for breaks in alike)
-            name = client if known else f"{UNTRIED}{client.removeprefix(UNTRIED)}"
-            broken.setdefault(name, need.damage.replace("-", " "))
+    for damage, found_by in CONTENT.items():
+        if not found_by.isdisjoint(rules):
+            broken.setdefault(EVERY, damage)
+    for name, found in damages.items():
+        damage = named(name, found)
+        need = needs().get((damage, api, mode))
+        other = need is None and isinstance(found, str)
+        if other:
+            need = needs().get((name, api, mode))
+        for client in () if need is None else need.breaks:
+            known = f"{UNTRIED}{EVERY}" if other and client != EVERY else client
+            broken.setdefault(known, damage.replace("-", " "))
     return broken
 
 
-def finding_keys(finding: Finding) -> tuple[str, ...]:
-    """Return the names that the table may have for a finding."""
-    path = re.sub(r"\[\d+\]", "[]", finding.evidence.path or "").replace(" ", "")
-    names = finding.id, f"{finding.id}@{path}"
-    return (*names, f"{finding.id}{MORE}") if _has_more(finding) else names
-
-
-def _has_more(finding: Finding) -> bool:
-    """Whether the arguments of a finding begin with a whole object, which lenient clients read."""
-    if not finding.id.startswith(ARGUMENTS):
-        return False
-    try:
-        value, _ = json.JSONDecoder().raw_decode(finding.evidence.got)
-    except ValueError:
-        return False
-    return isinstance(value, dict)
+def named(damage: str, found: Found) -> str:
+    """Return the name of a damage with the state in which it was found: `call-id-null`."""
+    return (
+        re.sub(r"-(missing|null|empty)$", f"-{found}", damage) if isinstance(found, str) else damage
+    )

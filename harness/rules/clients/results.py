@@ -6,11 +6,19 @@ from typing import NamedTuple
 
 from harness.records.analysis import ClientResult, RuleResult
 from harness.records.conditions import BOTH_APIS, Api, Mode, parts_of
-from harness.records.scores import Score
+from harness.records.scores import Finding, Score
 from harness.rules.account.court import exceeds
 from harness.rules.clients.conversations import Conversation, shares
+from harness.rules.clients.damages import DAMAGES, Found
 from harness.rules.clients.forms import CLIENTS, FORMS, SharedRules, Variant
-from harness.rules.clients.needs import EVERY, UNTRIED, broken_by, fatal, measured
+from harness.rules.clients.needs import (
+    ARGUMENTS,
+    CONTENT_RULES,
+    EVERY,
+    UNTRIED,
+    broken_by,
+    measured,
+)
 from harness.rules.clients.sdk import SDK, package
 from harness.rules.habits import MALFORMED_HEADERS
 
@@ -39,10 +47,15 @@ def client_results(
         return ()
     scores = tuple(scores)
     read = {made.record: made for made in conversations}
+    found = {score.record: score.findings for score in scores}
     broken = {
-        score.record: broken_by(score.findings, read[score.record].api, read[score.record].mode)
-        for score in scores
-        if score.record in read
+        record: broken_by(
+            _shown(made, found.get(record, ())),
+            {each.id for each in found.get(record, ()) if each.severity != "info"},
+            made.api,
+            made.mode,
+        )
+        for record, made in read.items()
     }
     spoilt = dict(_spoilt(read, scores, recorded=not sent))
     judged = (
@@ -81,7 +94,8 @@ def _client_result(
     unsure = [
         broken.get(c.record, {}) for c in made if c.record not in problems and name not in c.read
     ]
-    if any(f"{UNTRIED}{name}" in found or (found and name not in measured()) for found in unsure):
+    untried = {f"{UNTRIED}{name}", f"{UNTRIED}{EVERY}"}
+    if any(untried & found.keys() or (found and name not in measured()) for found in unsure):
         unverified.append(_UNTRIED)
     planned = len(breaking) + len(verified) + len(unverified)
     if not (breaking or verified or sometimes):
@@ -128,6 +142,12 @@ def _sent_forms(name: str, api: Api, results: Mapping[str, RuleResult]) -> _Sent
     return found
 
 
+def _shown(made: Conversation, findings: Iterable[Finding]) -> Mapping[str, Found]:
+    """Return the damages of a conversation that no tolerance lets the model write."""
+    told = any(each.id.startswith(ARGUMENTS) and each.severity != "info" for each in findings)
+    return {name: how for name, how in made.damages.items() if told or not DAMAGES[name].own}
+
+
 def _spoilt(
     read: Mapping[str, Conversation], scores: Iterable[Score], *, recorded: bool
 ) -> Iterator[tuple[str, Mapping[str, str]]]:
@@ -138,12 +158,14 @@ def _spoilt(
     counts.
     """
     kinds: dict[tuple[Api, Mode, bool], list[tuple[str, Mapping[str, str]]]] = defaultdict(list)
-    for score in scores:
-        written = [f for f in score.findings if f.severity == "info" and f.id in fatal()]
-        if (made := read.get(score.record)) and written:
-            severe = (found.model_copy(update={"severity": "warning"}) for found in written)
-            broken = broken_by(severe, made.api, made.mode)
-            kinds[made.api, made.mode, made.calls].append((score.record, broken))
+    tolerated = {
+        score.record: {f.id for f in score.findings if f.severity == "info"} & CONTENT_RULES
+        for score in scores
+    }
+    for record, made in read.items():
+        own = {name: how for name, how in made.damages.items() if DAMAGES[name].own}
+        if broken := broken_by(own, tolerated.get(record, ()), made.api, made.mode):
+            kinds[made.api, made.mode, made.calls].append((record, broken))
     for kind, found in kinds.items():
         every = sum((c.api, c.mode, c.calls) == kind for c in read.values())
         if recorded or exceeds(len(found), every, MALFORMED_HEADERS.share):

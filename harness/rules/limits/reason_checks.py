@@ -111,10 +111,18 @@ def _complete_calls(answer: Answer) -> bool:
     return bool(reply.calls) and json_object(reply.calls[-1].arguments) is not None
 
 
+def _is_in_order(answer: Answer) -> bool:
+    """Whether the last item of a response is the one that was written last, so far as it shows."""
+    kinds = [item.get("type") for item in answer.output]
+    return bool(kinds) and (kinds[0] == "reasoning" or kinds[-1] != "reasoning" or len(kinds) == 1)
+
+
 @family.check(
     "responses.status.cut",
     answers,
-    lambda answer: answer.exchange.truncated and answer.output and not _complete_calls(answer),
+    lambda answer: (
+        answer.exchange.truncated and _is_in_order(answer) and not _complete_calls(answer)
+    ),
     apis=("responses",),
     severity="warning",
     source=RESPONSES,

@@ -148,10 +148,13 @@ def _call_item(item: Item) -> Iterator[Problem]:
 
 
 def _leads_somewhere(answer: Answer) -> bool:
-    """Whether a complete response has a reasoning item, and a message or call."""
-    kinds = {item.get("type") for item in answer.output}
-    both = "reasoning" in kinds and not kinds.isdisjoint(("message", "function_call"))
-    return both and answer.reply.finish != "length"
+    """Whether a response has a reasoning item, and a message or call.
+
+    A limit may cut the CoT that follows a comment of the model, which follows other CoT.
+    """
+    kinds = [item.get("type") for item in answer.output]
+    both = "reasoning" in kinds and not {*kinds}.isdisjoint(("message", "function_call"))
+    return both and (answer.reply.finish != "length" or kinds[0] != "reasoning")
 
 
 @family.check(
@@ -159,14 +162,14 @@ def _leads_somewhere(answer: Answer) -> bool:
     answers,
     _leads_somewhere,
     apis=("responses",),
-    severity="warning",
     source=RAW_COT,
     fix="Put the reasoning item before the message or call that it leads to.",
 )
 def _item_order(answer: Answer) -> Iterator[Problem]:
     """The reasoning item of a response precedes the message or call that it leads to.
 
-    Clients send the items back to the model in this order.
+    Clients send the items back to the model in this order, and the model then reads its answer
+    before the CoT that led to it.
     """
     kinds = [item.get("type") for item in answer.output]
     if kinds[-1] == "reasoning":

@@ -26,9 +26,11 @@ _FEW_TOKENS = 3
 
 def _promised(answer: Answer) -> bool:
     """Whether the reply must have token counts: Chat streams have them on request only."""
-    exchange = answer.exchange
-    asked = nested(exchange.request.body, "stream_options", "include_usage") is True
-    return asked or exchange.api == "responses" or not exchange.events
+    return _asked(answer) or answer.exchange.api == "responses" or not answer.exchange.events
+
+
+def _asked(answer: Answer) -> bool:
+    return nested(answer.exchange.request.body, "stream_options", "include_usage") is True
 
 
 @family.check(
@@ -42,13 +44,15 @@ def _promised(answer: Answer) -> bool:
 def _missing(answer: Answer) -> Iterator[Problem]:
     """Every reply reports its token counts as integers; a Chat stream does so on request.
 
-    Clients cope, but users cannot verify cost or context use.
+    Clients cope, but users cannot verify cost or context use. A stream without the counts that its
+    request asks for is an error: a client that asks needs them to go on.
     """
     usage, names = answer.reply.raw.get("usage"), _COUNTS[answer.exchange.api]
     if not isinstance(usage, dict):
         message, expected = "The reply lacks token counts.", "input and output token counts"
         got = "none" if usage is None else f"usage is {NAMES[type(usage)]}"
-        yield Problem(answer.exchange, message, expected, got, _PATH)
+        severity: Severity | None = "error" if _asked(answer) else None
+        yield Problem(answer.exchange, message, expected, got, _PATH, severity=severity)
         return
     for name in names:
         count = usage.get(name)

@@ -1,9 +1,11 @@
 """Faults in the form of replies that real clients were shown: members, events, fragments, bytes."""
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import replace
+
+import orjson
 
 from reference_engine.faults import hooks
 from reference_engine.faults.http import (
@@ -18,6 +20,7 @@ from reference_engine.faults.layers.tools import calls_dropped_reason_kept, pars
 
 _ERROR = {"message": "The engine died.", "code": "server_error"}
 _OF_ANSWERS = ("choices", "type", "response")
+_DETAILS = [f"{of}_tokens_details" for of in ("prompt", "completion", "input", "output")]
 _LARGEST = 131_072  # bytes of a block of zstd
 
 
@@ -31,6 +34,11 @@ def _setting(name: str, value: object, of: Callable[[Json], object] = bool) -> h
     return lambda part, _: part.update({name: deepcopy(value)} if name in part and of(part) else {})
 
 
+def _setting_all(names: Sequence[str], value: object) -> hooks.JsonEdit:
+    """Return a change that sets members wherever they are."""
+    return lambda part, _: part.update({n: deepcopy(value) for n in names if n in part})
+
+
 def _without(*types: str) -> Callable[[SseEvent], bool]:
     """Return a change that loses the events of these types."""
     return lambda event: event.type.removeprefix("response.") not in types
@@ -38,6 +46,10 @@ def _without(*types: str) -> Callable[[SseEvent], bool]:
 
 def _of_function(part: Json) -> bool:
     return "function" in part
+
+
+def _is_call(part: Json) -> bool:
+    return "function" in part or part.get("type") == "function_call"
 
 
 def _is_item(part: Json) -> bool:
@@ -52,9 +64,16 @@ hooks.OBJECT.faults(
     {
         "content-index-missing": _lacking("content_index"),
         "usage-null": _setting("usage", None),
-        "id-of-call-missing": _lacking(
-            "id", of=lambda part: "function" in part or part.get("type") == "function_call"
-        ),
+        "id-of-call-missing": _lacking("id", of=_is_call),
+        "id-of-call-null": _setting("id", None, of=_is_call),
+        "id-of-call-empty": _setting("id", "", of=_is_call),
+        "call-id-null": _setting("call_id", None),
+        "call-id-empty": _setting("call_id", ""),
+        "call-name-null": _setting("name", None, of=lambda part: "arguments" in part),
+        "annotations-null": _setting("annotations", None),
+        "summary-null": _setting("summary", None, of=lambda part: part.get("type") == "reasoning"),
+        "role-null": _setting("role", None),
+        "content-index-null": _setting("content_index", None),
         "call-type-always-null": _setting("type", None, of=_of_function),
         "call-type-always-missing": _lacking("type", of=_of_function),
         "call-index-null": _setting("index", None, of=_of_function),
@@ -70,9 +89,9 @@ hooks.OBJECT.faults(
         "model-missing": _lacking("model"),
         "usage-member-missing": _lacking("usage"),
         "usage-empty": _setting("usage", {}),
-        "usage-without-details": _lacking(
-            *(f"{of}_tokens_details" for of in ("prompt", "completion", "input", "output"))
-        ),
+        "usage-without-details": _lacking(*_DETAILS),
+        "usage-details-null": _setting_all(_DETAILS, None),
+        "usage-details-empty": _setting_all(_DETAILS, {}),
         "usage-without-input": _lacking("input_tokens", "prompt_tokens"),
         "sequence-missing": _lacking("sequence_number"),
         "items-without-id": _lacking("id", of=_is_item),
@@ -198,6 +217,20 @@ def arguments_always_objects(events: list[SseEvent]) -> list[SseEvent]:
     return events
 
 
+@hooks.ALL_EVENTS("call-name-late")
+def call_name_late(events: list[SseEvent]) -> list[SseEvent]:
+    """Name each call of a Chat stream in its second delta."""
+    names: dict[int, object] = {}
+    for call in (call for event in events for call in event.delta.get("tool_calls") or ()):
+        if call["index"] not in names:
+            names[call["index"]] = call["function"].get("name")
+            call["function"]["name"] = None
+        elif name := names.get(call["index"]):
+            call["function"]["name"] = name
+            names[call["index"]] = None
+    return events
+
+
 @hooks.ALL_EVENTS("cot-cut-to-last-fragment")
 def cot_cut_to_last_fragment(events: list[SseEvent]) -> list[SseEvent]:
     """Close the CoT as the stream helper of openai npm returns it."""
@@ -305,6 +338,13 @@ def _zstd(body: bytes) -> bytes:
     return b"\x28\xb5\x2f\xfd\xa0" + size.to_bytes(4, "little") + b"".join(blocks)
 
 
+hooks.REPLY.when(lambda _, request: not request.streaming).faults(
+    {
+        "error-with-status-200": lambda reply, _: replace(
+            reply, body=orjson.dumps({"error": _ERROR})
+        )
+    }
+)
 hooks.REPLY.faults(
     {
         "plain-text": lambda reply, _: replace(

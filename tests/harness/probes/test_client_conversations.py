@@ -3,7 +3,7 @@
 import json
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -21,9 +21,11 @@ from harness.records.rollouts import Exchange, Rollout, TransportFailure
 from harness.records.scores import Score
 from harness.rules.catalogue import CHECKS, RULES, examine
 from harness.rules.clients.conversations import TASKS, conversations, damaging, is_conversation
+from harness.rules.clients.damages import DAMAGES as SEEN
+from harness.rules.clients.damages import damages_of
 from harness.rules.clients.forms import CLIENTS, FORMS
 from harness.rules.clients.frameworks import frameworks
-from harness.rules.clients.needs import EVERY, UNTRIED, finding_keys, needs
+from harness.rules.clients.needs import CONTENT_RULES, EVERY, UNTRIED, named, needs
 from harness.rules.clients.readers import Got
 from harness.rules.clients.results import client_results
 
@@ -165,31 +167,84 @@ def test_a_version_that_cannot_read_a_healthy_reply_is_not_used(
     assert frameworks.__wrapped__() == {}
 
 
-def test_the_table_names_known_clients_and_rules() -> None:
-    for need in needs():
+def test_the_table_names_known_clients_and_damages() -> None:
+    states = {named(name, state) for name in SEEN for state in ("missing", "null", "empty")}
+    for need in needs().values():
         assert {name.removeprefix(UNTRIED) for name in need.breaks} <= {*CLIENTS, EVERY}
-        assert need.rules
-        assert {rule.partition("@")[0] for rule in need.rules} <= RULES.keys()
+        assert need.damage in states
+    assert RULES.keys() >= CONTENT_RULES
+
+
+def seen_in(one: Rollout, exchanges: Sequence[Exchange]) -> dict[str, Any]:
+    parsed = parse_rollout(one.model_copy(update={"exchanges": tuple(exchanges)}))
+    return {name: how for each in parsed.exchanges for name, how in damages_of(each)}
+
+
+def tried(names: Iterable[str]) -> set[str]:
+    return {name for name in names if not name.startswith(UNTRIED)}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_the_bytes_of_a_damage_tell_whom_it_broke_and_those_of_healthy_replies_nothing(
+    damage: str,
+) -> None:
+    """What is seen beside it breaks no client that it did not break."""
+    for place, conversation in shown_conversations().items():
+        one = conversation.rollout
+        api, mode = place.split()
+        assert seen_in(one, one.exchanges) == {}
+        changed = [with_fault(exchange, DAMAGES[damage]) for exchange in one.exchanges]
+        need = needs().get((damage, api, mode))
+        if all(new is old for new, old in zip(changed, one.exchanges, strict=True)) or not need:
+            continue
+        seen = {named(name, how) for name, how in seen_in(one, changed).items()}
+        assert damage in seen
+        if EVERY in need.breaks:
+            continue
+        others = (needs().get((name, api, mode)) for name in seen)
+        broken = {client for other in others if other for client in tried(other.breaks)}
+        assert broken == tried(need.breaks)
 
 
 def keys_of(one: Rollout, exchange: Exchange) -> set[str]:
     parsed = parse_rollout(one.model_copy(update={"exchanges": (exchange,)}))
-    findings = examine(parsed, except_for=(), broken={})[1]
-    return {key for finding in findings for key in finding_keys(finding)}
+    return {finding.id for finding in examine(parsed, except_for=(), broken={})[1]}
 
 
-@pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damage_that_clients_were_shown_is_found_by_the_rules_of_its_rows(damage: str) -> None:
-    rows = {(need.api, need.mode): need.rules for need in needs() if need.damage == damage}
-    changed = 0
-    for conversation in shown_conversations().values():
-        one = conversation.rollout
-        for exchange in one.exchanges:
-            other = with_fault(exchange, DAMAGES[damage])
-            changed += other is not exchange
-            if other is not exchange and (new := keys_of(one, other) - keys_of(one, exchange)):
-                assert rows.get((one.api, one.condition.mode), frozenset()) <= new
-    assert changed or damage == "pages-with-status-200"  # of which a quarter has it
+STATES = (("missing", ...), ("null", None), ("empty", ""), ("of another type", 7))
+
+
+@pytest.mark.parametrize(("state", "value"), STATES)
+@pytest.mark.parametrize("member", ["id", "call_id", "name"])
+def test_a_member_is_named_as_it_was_found(member: str, state: str, value: object) -> None:
+    one = shown_conversations()["responses non-streaming"].rollout
+
+    def change(body: dict[str, Any]) -> None:
+        for item in body["output"]:
+            if item["type"] == "function_call":
+                item[member] = value
+                if value is ...:
+                    del item[member]
+
+    seen = seen_in(one, [with_body(one.exchanges[0], change)])
+    damage = {"id": "id-of-call-missing", "call_id": "call-id-missing"}.get(member)
+    assert seen == {damage or "call-name-missing": state}
+
+
+def test_a_state_that_nobody_tried_breaks_no_client_and_lets_none_work() -> None:
+    def change(body: dict[str, Any]) -> None:
+        for item in body["output"]:
+            item.update({"call_id": 7} if item["type"] == "function_call" else {})
+
+    made = [
+        one.model_copy(update={"exchanges": tuple(with_body(e, change) for e in one.exchanges)})
+        if one.condition.name == "responses · non-streaming"
+        else one
+        for one in recorded()
+    ]
+    found = [each for each in results(made) if each.api == "responses" and not each.read_by]
+    whole = {one.title for one in CLIENTS.values() if "non-streaming" in one.modes}
+    assert {each.status for each in found if each.client in whole} == {"not_verifiable"}
 
 
 def test_counts_in_every_chunk_break_who_takes_each_for_the_last_and_one_chunk_does_not() -> None:
@@ -305,7 +360,18 @@ def test_what_a_rule_says_to_raise_in_a_client_was_tried() -> None:
         if re.search(r"(helpers?|clients?) of OpenAI's SDKs?|LangChain|Codex", rule.about.why)
     }
     assert "responses.stream.parts" in said
-    assert said <= {rule.partition("@")[0] for need in needs() for rule in need.rules}
+    found: set[str] = set()
+    for damage, fault in DAMAGES.items():
+        for conversation in shown_conversations().values():
+            one = conversation.rollout
+            changed = ((each, with_fault(each, fault)) for each in one.exchanges)
+            found |= {
+                rule
+                for old, new in changed
+                if new is not old and any(need.damage == damage for need in needs().values())
+                for rule in keys_of(one, new)
+            }
+    assert said <= found | CONTENT_RULES
 
 
 def test_a_foreign_first_event_in_streams_of_probes_breaks_those_that_raise() -> None:
@@ -371,7 +437,7 @@ def test_a_recording_names_only_clients_that_break() -> None:
     assert client_results((), conversations(list(map(parse_rollout, ours))), ()) == ()
     lost = [parse_rollout(with_damage(one, "content-index-missing")) for one in ours]
     found = client_results((), conversations(lost), ())
-    assert {result.client for result in found} == {HELPERS}
+    assert {result.client for result in found} == {HELPERS, PYDANTIC, NPM}
     assert {result.status for result in found} == {"breaks"}
 
 
@@ -395,6 +461,19 @@ def test_custom_tools_and_cut_replies_are_no_conversations_of_all_clients() -> N
     assert not is_conversation(parse_rollout(asked(other, custom)))
 
 
+@pytest.mark.parametrize(("damage", "clients"), [("", set()), ("usage-details-null", {"codex"})])
+def test_a_cut_reply_breaks_whom_its_usage_breaks(damage: str, clients: set[str]) -> None:
+    cut = [
+        with_damage(one, damage).model_copy(update={"task": "traffic"})
+        for one in healthy().rollouts
+        if one.task == "limits" and one.condition.name == "responses · streaming"
+    ]
+    parsed = [each for each in map(parse_rollout, cut) if each.exchanges[0].truncated]
+    found = client_results((), conversations(filter(is_conversation, parsed)), ())
+    assert parsed
+    assert {each.client for each in found} == {CLIENTS[name].title for name in clients}
+
+
 def streamed_calls() -> list[Rollout]:
     """Conversations with calls over Chat, the shortest first."""
     found = [
@@ -405,9 +484,9 @@ def streamed_calls() -> list[Rollout]:
     return sorted(found, key=lambda one: sum(len(e.response.parts) for e in one.exchanges))
 
 
-@pytest.mark.parametrize(("odd", "broken"), [((11,), 1), ((0,), 1), (range(12), 16)])
+@pytest.mark.parametrize(("odd", "broken"), [((11,), 1), ((0,), 1), (range(12), 12)])
 def test_what_is_not_read_is_like_most_of_what_is_read(odd: Iterable[int], broken: int) -> None:
-    """Of sixteen conversations, twelve are read."""
+    """Of sixteen conversations, twelve are read; what their bytes show tells them apart."""
     those = [
         parse_rollout(with_damage(one, "call-index-missing") if at in odd else one)
         for at, one in enumerate(streamed_calls()[:16])
