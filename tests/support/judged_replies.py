@@ -119,6 +119,7 @@ BY_FAULT: Mapping[tuple[partial[Rollout], Reply], Mapping[str, str]] = {
         "call-ids-missing": "chat.stream.tool_calls reply.unreadable",
         "call-index-from-one": "chat.stream.tool_calls.numbers",
         "call-index-missing": "chat.schema chat.stream.tool_calls.index reply.unreadable",
+        "call-name-late": "chat.stream.tool_calls",
         "call-name-missing": "chat.stream.tool_calls reply.unreadable",
         "call-type-always-missing": "chat.stream.tool_calls.type",
         "call-type-null": "chat.stream.tool_calls.type",
@@ -146,6 +147,8 @@ BY_FAULT: Mapping[tuple[partial[Rollout], Reply], Mapping[str, str]] = {
         "reasoning-tokens-include-answer": "usage.reasoning",
         "reply-id-missing": "reply.id responses.schema responses.schema.required",
         "space-before-answers": "text.space_first",
+        "usage-details-empty": "responses.schema usage.reasoning",
+        "usage-details-null": "responses.schema usage.reasoning",
         "usage-missing": "usage.missing",
         "usage-sum-wrong": "usage.sum",
     },
@@ -904,7 +907,7 @@ ROWS: tuple[Judged, ...] = (
                 {"usage.input_tokens_details": details, "usage.output_tokens_details": details},
                 ANSWER,
             ),
-            "responses.schema.minor usage.reasoning",
+            "responses.schema usage.reasoning",
         )
         for details in (None, {}, {"cached_tokens": None, "reasoning_tokens": None})
     ),
