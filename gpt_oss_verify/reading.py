@@ -13,6 +13,7 @@ import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from gpt_oss_verify.screen import say, stderr
+from gpt_oss_verify.witness import witness
 from harmony.conversation import texts_of
 from harmony.parse import parse_completion
 from harmony.render import OTHER_ORDERS, Order, RenderError, tokens_sha256
@@ -101,7 +102,7 @@ def _questions(run: Path) -> Iterator[Question]:
 def _opened(options: "ReaderOptions", info: RunInfo) -> tuple[Reader, ReaderInfo]:
     """Return who reads, and its description. Raises SetupError and ConfigurationError."""
     if options.witness is not None:
-        raise ConfigurationError("not yet")
+        return witness(options, info)
     settings = ServeSettings(device=options.device, dtype=options.dtype, threads=options.threads)
     if options.checkpoint is not None:
         settings = replace(settings, checkpoint=options.checkpoint)

@@ -133,6 +133,7 @@ class ReadReply:
 
     exchange: int
     rule: str = ""
+    numbers: bool = True  # whether the reader's numbers say anything about the weights
     place: Literal["CoT", "answer", "arguments", "reply"] = "reply"
     message: str = ""
     expected: str = ""

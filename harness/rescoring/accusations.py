@@ -21,7 +21,7 @@ _FOUR = 4
 beside another model: a model of 4 bits has one large gap for two small ones."""
 _ODD = 3.0  # nats below the entropy: a place that speaks for another model
 _PLACES = {"reasoning": "CoT", "answer": "answer", "preamble": "answer", "call": "arguments"}
-_RULES = ("text", "prompt", "model", "sampling")
+_OF_NUMBERS = ("reference.model", "reference.sampling")
 
 
 def accused(
@@ -49,11 +49,14 @@ def accused(
         if not run.cause.allowed:
             found |= {key: _of_prompt(key, run.cause) for key in explained}
     if whole.enough:
-        found |= _accusations(judgement, rest, conditions)
+        made = _accusations(judgement, rest, conditions)
+        of_numbers = () if run.reader.judges_numbers else _OF_NUMBERS
+        found |= {key: reply for key, reply in made.items() if reply.rule not in of_numbers}
     by_record: dict[str, list[ReadReply]] = defaultdict(list)
     for reading in readings:
         if reading.unread is None and whole.enough:
-            reply = found.get(reading.key, ReadReply(reading.exchange))
+            numbers = run.reader.judges_numbers
+            reply = found.get(reading.key, ReadReply(reading.exchange, numbers=numbers))
             by_record[reading.record].append(reply)
     return by_record, _figures(run, readings, whole, judgement)
 

@@ -27,6 +27,10 @@ def _was_read(score: Score) -> bool:
     return bool(score.readings)
 
 
+def _has_numbers(score: Score) -> bool:
+    return any(reply.numbers for reply in score.readings)
+
+
 def _accused(scores: Sequence[Score], rule: str) -> Iterator[Difference]:
     """Yield the first reply of each rollout that a rule accuses."""
     for score in scores:
@@ -61,7 +65,7 @@ def _prompt(scores: Sequence[Score]) -> Iterator[Difference]:
     return _accused(scores, "reference.prompt")
 
 
-@family.cross_check("reference.model", _was_read, component="model", of_readings=True)
+@family.cross_check("reference.model", _has_numbers, component="model", of_readings=True)
 def _model(scores: Sequence[Score]) -> Iterator[Difference]:
     """The replies are those of the reference's weights in a usual number format.
 
@@ -71,7 +75,7 @@ def _model(scores: Sequence[Score]) -> Iterator[Difference]:
     return _accused(scores, "reference.model")
 
 
-@family.cross_check("reference.sampling", _was_read, component="sampling", of_readings=True)
+@family.cross_check("reference.sampling", _has_numbers, component="sampling", of_readings=True)
 def _sampling(scores: Sequence[Score]) -> Iterator[Difference]:
     """Sampled replies are as varied as their temperature and top_p make them.
 

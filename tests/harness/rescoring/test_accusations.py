@@ -85,3 +85,11 @@ def test_nothing_is_said_if_less_than_half_was_read() -> None:
     )
     assert not by_record
     assert (figures.enough, figures.unread) == (False, {"images": 200})
+
+
+def test_a_witness_without_known_weights_says_nothing_of_them() -> None:
+    readings = [*_HEALTHY, *_odd(3, 2.0)]
+    reader = _READER.model_copy(update={"judges_numbers": False})
+    by_record, _ = accused(ReadRun(reader, readings), {each.record: "chat" for each in readings})
+    replies = [reply for replies in by_record.values() for reply in replies]
+    assert {(reply.rule, reply.numbers) for reply in replies} == {("", False)}
