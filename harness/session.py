@@ -10,6 +10,7 @@ from itertools import chain, islice, zip_longest
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+from harness.api.statuses import passing_failures
 from harness.errors import ProviderUnreachableError, StoppedAnsweringError, StoppedError
 from harness.providers.entries import Provider
 from harness.records.conditions import Api, Condition
@@ -192,10 +193,12 @@ class Session:
     def _alone(self) -> list[Attempt]:
         """Return the attempts to make again alone, of each task in turn. Raises RunLogError."""
         probes = [task for task in self.plan.tasks if task.info.kind == "probes"]
-        planned = {attempt.id for task in probes for attempt in task.all_attempts()}
-        made = (rollout for rollout in read_chosen(self.folder, planned) if rollout.exchanges)
+        others = [task for task in self.plan.tasks if task.info.kind != "eval"]
+        planned = {attempt.id for task in others for attempt in task.all_attempts()}
+        made = [e for e in read_chosen(self.folder, planned) if e.exchanges]
         last = {rollout.id: rollout.exchanges[-1] for rollout in made}
-        turns = zip_longest(*(task.alone(last) for task in probes))
+        passing = passing_failures((rollout, rollout.exchanges[-1]) for rollout in made)
+        turns = zip_longest(*(task.alone(last, passing) for task in probes))
         return list(islice(filter(None, chain.from_iterable(turns)), MOST_ALONE))
 
     def _portions(self, stage: Stage) -> Iterator[Iterable[Attempt]]:

@@ -11,12 +11,14 @@ Every such status is one of the four, so that no reply is lost without a reason:
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from html import unescape
 from typing import Literal
 
 from harness.api.fields import both_ends, error_message, json_object, objects, quoted
-from harness.records.rollouts import Exchange, Response
+from harness.records.conditions import Api
+from harness.records.rollouts import Exchange, Response, Rollout
 
 Meaning = Literal["lockout", "overload", "refusal", "server_error"]
 Trouble = Literal["overloaded", "locked_out", "passing", "unconnected", "broken"]
@@ -80,6 +82,8 @@ _UNREASONED = frozenset(
 """Words of an error message that names no reason, in lower case."""
 _LONGEST_BODY = 8_000  # characters of a body that are searched for both
 _OF_ERRORS = ("code", "type", "message", "detail", "param")
+_NUMBER = re.compile(r"[0-9a-f]{6,}|\d+")
+_FEWEST_PASSING = 3  # requests that got a failure, and were served at other times
 _LONGEST = 300
 """Characters of an error message that are searched; a long one may quote the request."""
 
@@ -144,6 +148,41 @@ def may_be_load(exchange: Exchange) -> bool:
         return _UNREASONED.issuperset(words)
     failed = said == "overload" and response.status >= _SERVER_ERROR
     return (failed or said == "server_error") and response.status not in TIMEOUTS
+
+
+def failure_said(exchange: Exchange) -> str:
+    """Return the status and the explanation of a failure, without numbers; '' if it was served."""
+    response = exchange.response
+    if response is None or response.good_status:
+        return "" if response is not None else str(exchange.failure and exchange.failure.kind)
+    return f"{response.status} {_NUMBER.sub('#', explanation(response))}"
+
+
+def passing_failures(last: Iterable[tuple[Rollout, Exchange]]) -> frozenset[str]:
+    """Return the failures that come and go: of equal requests, some get them and others are served.
+
+    The last exchange of each rollout decides. At least three requests of two tasks must have such a
+    failure, and it must be no failure of one mode: requests in both modes have it, or one mode both
+    has it and has not.
+    """
+    said: dict[tuple[str, str, Api], dict[str, set[bool]]] = defaultdict(lambda: defaultdict(set))
+    for rollout, exchange in last:
+        place = rollout.task, rollout.sample, rollout.condition.api
+        said[place][failure_said(exchange)].add(rollout.condition.streaming)
+    mixed: dict[str, list[tuple[str, str, Api]]] = defaultdict(list)
+    modes: dict[str, set[bool]] = defaultdict(set)
+    for place, found in said.items():
+        for failure, those in found.items():
+            modes[failure] |= those
+            if failure and "" in found:
+                mixed[failure].append(place)
+    return frozenset(
+        failure
+        for failure, places in mixed.items()
+        if len(places) >= _FEWEST_PASSING
+        and len({task for task, *_ in places}) > 1
+        and (len(modes[failure]) > 1 or all(modes[failure] & said[each][""] for each in places))
+    )
 
 
 def _error_texts(response: Response) -> Iterator[str]:

@@ -62,7 +62,7 @@ class _CachedJudge(Judge):
         if any(id(each.rollout) not in self._scored_before for each in every):
             return super().probed(task, parsed, account)
         entries = [account.of(e.rollout.id, at.index) for e in every for at in e.exchanges]
-        key = (id(task), tuple(map(id, every)), tuple(entries))
+        key = (id(task), tuple((id(e.rollout), e.under_load) for e in every), tuple(entries))
         if key not in self._probed_before:
             self._probed_before[key] = task, super().probed(task, parsed, account)
         return self._probed_before[key][1]

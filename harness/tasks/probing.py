@@ -1,7 +1,7 @@
 """A probe group as a task: its probes judge the responses to its requests together."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -9,7 +9,7 @@ from pathlib import Path
 from harness.api import DIALECTS
 from harness.api.items import Reasoning, RequestSettings
 from harness.api.parsed_rollout import ParsedRollout
-from harness.api.statuses import may_be_load
+from harness.api.statuses import failure_said, may_be_load
 from harness.golden.files import digest, serialized
 from harness.providers.entries import Provider
 from harness.records.analysis import RuleResult
@@ -139,17 +139,21 @@ class ProbeTask(Task):
                     self._before(request, condition, number),
                 )
 
-    def alone(self, last: Mapping[str, Exchange]) -> Iterator[Attempt]:
+    def alone(
+        self, last: Mapping[str, Exchange], passing: Collection[str] = ()
+    ) -> Iterator[Attempt]:
         """Yield an attempt at each request whose tries all failed, perhaps because of the load.
 
-        A group that tests the load, or costs much, sends nothing again.
+        So do those that failed as other requests do now and then (`passing`: see
+        `harness.api.statuses`). A group that tests the load, or costs much, sends nothing again.
         """
         tries: dict[_Place, list[Attempt]] = defaultdict(list)
         for attempt in () if self.burst or self.expensive else self.all_attempts():
             if attempt.id in last:
                 tries[attempt.sample.id, attempt.condition].append(attempt)
         for place, made in tries.items():
-            if all(self._may_be_load(place, last[attempt.id]) for attempt in made):
+            failed = (last[attempt.id] for attempt in made)
+            if all(self._may_be_load(place, e) or failure_said(e) in passing for e in failed):
                 yield replace(made[0], id=f"{made[0].id}/alone", after=None, alone=True)
 
     def _may_be_load(self, place: _Place, last: Exchange) -> bool:
@@ -188,7 +192,7 @@ class ProbeTask(Task):
         under_load = self._under_load(list(chain.from_iterable(parsed.values())))
         for sample, rollouts in parsed.items():
             for each in rollouts:
-                rollout = replace(each, under_load=each.rollout.id in under_load)
+                rollout = replace(each, under_load=each.under_load or each.rollout.id in under_load)
                 tries = self._requests[sample, rollout.rollout.api].tries
                 made = repetitions.setdefault((rollout.rollout.attempt - 1) // tries, {})
                 made.setdefault(sample, []).append(rollout)
@@ -198,20 +202,27 @@ class ProbeTask(Task):
     def _under_load(self, every: Sequence[ParsedRollout]) -> frozenset[str]:
         """Return the ids of the attempts whose failure is no evidence about their request.
 
-        The request was served alone; or it was not sent alone, and several others of the group that
-        failed likewise were served alone.
+        The request was served alone, whatever the status of its failure; or it was not sent alone,
+        and several others of the group that failed likewise were served alone.
         """
         failed: dict[str, _Place] = {}
         alone: dict[_Place, bool] = {}
+        like_load: set[str] = set()
         for each in every:
             place = each.rollout.sample, each.rollout.condition
-            fails = bool(each.exchanges) and self._may_be_load(place, each.rollout.exchanges[-1])
+            last = each.exchanges[-1] if each.exchanges else None
             if each.rollout.alone:
-                alone[place] = not fails
-            elif fails:
+                alone[place] = last is None or last.good_status
+            elif last is not None and not last.good_status:
                 failed[each.rollout.id] = place
+                if self._may_be_load(place, last.recorded):
+                    like_load.add(each.rollout.id)
         usual = sum(alone.values()) >= _FEWEST_SERVED_ALONE
-        return frozenset(record for record, place in failed.items() if alone.get(place, usual))
+        return frozenset(
+            record
+            for record, place in failed.items()
+            if alone.get(place, usual and record in like_load)
+        )
 
 
 def probe_tasks(

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from array import array
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +117,9 @@ class Task(ABC):
         identity = self.attempt_id(sample.id, condition, number)
         return Attempt(identity, self.name, sample, condition, number, settings, sampling.max_turns)
 
-    def alone(self, last: Mapping[str, Exchange]) -> Iterator[Attempt]:
+    def alone(
+        self, last: Mapping[str, Exchange], passing: Collection[str] = ()
+    ) -> Iterator[Attempt]:
         """Yield the attempts to make again after all others, with nothing else in flight.
 
         `last` has the last exchange of each finished attempt by its id.

@@ -3,7 +3,7 @@
 import traceback
 from array import array
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from datetime import datetime
 from operator import itemgetter
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from harness.api.parsed_rollout import ParsedRollout, parse_rollout
-from harness.api.statuses import unanswered
+from harness.api.statuses import failure_said, passing_failures, unanswered
 from harness.records.analysis import Analysis, RuleResult
 from harness.records.families import family_rank
 from harness.records.figures import ExchangeCounts
@@ -171,8 +171,10 @@ class Judge:
         except Exception:  # noqa: BLE001 (it must not cost the verdict)
             account = NO_ACCOUNT
             self._unscored["account"] = traceback.format_exc()
+        passing = self._passing()
         groups = (
-            self.probed(task, self._groups.get(task.name, {}), account) for task in self.tasks
+            self.probed(task, _without_passing(self._groups.get(task.name, {}), passing), account)
+            for task in self.tasks
         )
         probes = tuple(result for results in groups for result in results)
         clients = any(result.check.family == "clients" for result in probes)
@@ -201,6 +203,20 @@ class Judge:
             replace(score, readings=tuple(readings.get(score.record, ()))) for score in self._scores
         ]
         return scores, figures
+
+    def _passing(self) -> frozenset[str]:
+        """Return the failures that come and go, so that they are no evidence about a request."""
+        every = {
+            parsed.rollout.id: parsed
+            for those in (
+                self._conversations,
+                *(each for group in self._groups.values() for each in group.values()),
+            )
+            for parsed in those
+            if parsed.exchanges and parsed.rollout.recording is None
+        }
+        last = ((one.rollout, one.rollout.exchanges[-1]) for one in every.values())
+        return passing_failures(last)
 
     def _sharing(self, score: Score) -> Score:
         """Return the score with one object for equal values of all scores.
@@ -232,6 +248,25 @@ class Judge:
         """Return the first value that equals this one."""
         first: _T = self._shared.setdefault(value, value)
         return first
+
+
+def _without_passing(
+    sent: Mapping[str, Sequence[ParsedRollout]], passing: Set[str]
+) -> Mapping[str, Sequence[ParsedRollout]]:
+    """Mark what failed as requests do now and then, if it was not made again alone."""
+    if not passing:
+        return sent
+    return {
+        sample: [
+            replace(one, under_load=True)
+            if not one.rollout.alone
+            and one.exchanges
+            and failure_said(one.rollout.exchanges[-1]) in passing
+            else one
+            for one in those
+        ]
+        for sample, those in sent.items()
+    }
 
 
 def judge(folder: Path, info: RunInfo, tasks: Sequence[Task]) -> Judged:

@@ -19,7 +19,7 @@ from harness.api.statuses import explanation, without_reply
 from harness.records.conditions import Api, Mode
 from harness.records.rollouts import Rollout
 from harness.records.scores import Score
-from harness.rules.clients.damages import Found, damages_of
+from harness.rules.clients.damages import Found, damages_of, is_cut
 from harness.rules.clients.needs import CONTENT_RULES
 from harness.rules.clients.sdk import reading, reads
 
@@ -125,7 +125,7 @@ def _like_the_shortest(those: Sequence[ParsedRollout], *, unread: bool) -> Itera
     shortest = sorted(those, key=lambda one: sum(len(each.events) for each in one.exchanges))
     for at, parsed in enumerate(shortest):
         made = _kind(parsed)
-        if unread or any(exchange.truncated for exchange in parsed.exchanges):
+        if unread or any(map(is_cut, parsed.exchanges)):
             yield made  # what programs do with a cut reply is their own
             continue
         if at < _MOST or made.calls not in read:

@@ -727,6 +727,11 @@ def _failed_choices(body: object) -> bool:
     )
 
 
+def is_cut(exchange: ParsedExchange) -> bool:
+    """Whether a token limit cut the reply, and it does not only say so."""
+    return exchange.truncated and not is_below_limit(exchange)
+
+
 _ERROR = "error-with-status-200"  # what it lacks as a reply is no other damage
 
 
@@ -737,5 +742,5 @@ def damages_of(exchange: ParsedExchange) -> Iterator[tuple[str, Found]]:
         names = [_ERROR] if DAMAGES[_ERROR].found(seen) else [*DAMAGES]
         for name in names:
             damage = DAMAGES[name]
-            if (damage.in_cut or not exchange.truncated) and (found := damage.found(seen)):
+            if (damage.in_cut or not is_cut(exchange)) and (found := damage.found(seen)):
                 yield name, found

@@ -339,11 +339,7 @@ def _zstd(body: bytes) -> bytes:
 
 
 hooks.REPLY.when(lambda _, request: not request.streaming).faults(
-    {
-        "error-with-status-200": lambda reply, _: replace(
-            reply, body=orjson.dumps({"error": _ERROR})
-        )
-    }
+    {"error-with-status-200": lambda reply, _: replace(reply, body=orjson.dumps({"error": _ERROR}))}
 )
 hooks.REPLY.faults(
     {

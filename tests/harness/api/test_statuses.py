@@ -1,10 +1,18 @@
 """Every status outside 2xx of a valid request is an overload, a refusal or a server error."""
 
+from collections.abc import Sequence
+
 import pytest
 from healthy import exchange, json_response, rollout
 
 from harness.api.parsed_rollout import parse_rollout
+<<<<<<< HEAD
 from harness.api.statuses import fails_to_render, meaning, trouble_of, without_reply
+=======
+from harness.api.statuses import meaning, passing_failures, trouble_of, without_reply
+from harness.records.conditions import Mode
+from harness.records.rollouts import Exchange, Rollout
+>>>>>>> d3282d09 (feat(session,probing): a failure that comes and goes accuses no request that was sent once, whatever its status)
 from harness.rules.catalogue import examine
 
 LIMITS = (
@@ -60,6 +68,7 @@ def test_the_words_of_a_lost_upstream_refuse_nothing_whatever_the_status(said):
     assert trouble_of(failed) == "passing"
 
 
+<<<<<<< HEAD
 @pytest.mark.parametrize(
     ("said", "of_template"),
     [
@@ -79,3 +88,37 @@ def test_an_error_names_an_exception_of_the_template(said, of_template):
             fails_to_render(json_response({"error": {"message": said}}, status=status))
             == of_template
         )
+=======
+def _last(task: str, sample: str, mode: Mode, status: int) -> tuple[Rollout, Exchange]:
+    body = {"error": {"message": f"The template failed at {sample}."}}
+    made = rollout(
+        [json_response(body, status)], task=task, sample=sample, streaming=mode == "streaming"
+    )
+    return made, made.exchanges[-1]
+
+
+@pytest.mark.parametrize("status", [500, 400])
+@pytest.mark.parametrize(
+    ("failed", "served", "passing"),
+    [
+        (("streaming", "non-streaming"), ("streaming", "non-streaming"), True),
+        (("streaming",), ("streaming",), True),  # equal requests in one mode
+        (("streaming",), ("non-streaming",), False),  # a failure of streams
+        (("streaming", "non-streaming"), (), False),  # of every request
+    ],
+)
+def test_a_failure_that_equal_requests_get_now_and_then_comes_and_goes(
+    status: int, failed: Sequence[Mode], served: Sequence[Mode], passing: bool
+) -> None:
+    last = [
+        made
+        for task in ("a", "b")
+        for sample in ("1", "2")
+        for made in (
+            *(_last(task, sample, mode, status) for mode in failed),
+            *(_last(task, sample, mode, 200) for mode in served),
+        )
+    ]
+    assert bool(passing_failures(last)) is passing
+    assert not passing_failures(last[: len(last) // 4])  # one request says nothing
+>>>>>>> d3282d09 (feat(session,probing): a failure that comes and goes accuses no request that was sent once, whatever its status)
