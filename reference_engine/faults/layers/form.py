@@ -72,7 +72,7 @@ hooks.OBJECT.faults(
         "call-name-null": _setting("name", None, of=lambda part: "arguments" in part),
         "annotations-null": _setting("annotations", None),
         "summary-null": _setting("summary", None, of=lambda part: part.get("type") == "reasoning"),
-        "role-null": _setting("role", None),
+        "role-always-null": _setting("role", None),
         "content-index-null": _setting("content_index", None),
         "call-type-always-null": _setting("type", None, of=_of_function),
         "call-type-always-missing": _lacking("type", of=_of_function),
