@@ -79,7 +79,7 @@ def _rules(report: Report) -> Iterator[str]:
     if not report.families:
         return
     yield from ("## Checks and probes", "", *markup.table(report.family_table()))
-    for status in ("passed", "not_verifiable", "skipped"):
+    for status in ("in_part", "passed", "not_verifiable", "skipped"):
         reasons: dict[tuple[str, str], list[str]] = {}
         for rule in report.rules:
             if rule.status == status and (rule.result.reason or status != "passed"):

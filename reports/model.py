@@ -21,14 +21,18 @@ DECISION_TONES: Mapping[Decision | None, Tone] = {
     "inconclusive": "poor",
     None: "",
 }
-Status = Literal["failed", "warned", "declared", "noted", "passed", "not_verifiable", "skipped"]
-"""The status of a rule in reports: a `noted` rule passed but has findings for information."""
+Status = Literal[
+    "failed", "warned", "declared", "noted", "in_part", "passed", "not_verifiable", "skipped"
+]
+"""The status of a rule in reports: a `noted` rule passed but has findings for information; one that
+passed `in_part` has replies that it could not judge."""
 
 STATUSES: Mapping[Status, tuple[str, str]] = {
     "failed": ("✕", "failed"),
     "warned": ("!", "warned"),
     "declared": ("§", "declared"),
     "noted": ("i", "noted"),
+    "in_part": ("◐", "passed in part"),
     "passed": ("✓", "passed"),
     "not_verifiable": ("?", "not verifiable"),
     "skipped": ("–", "skipped"),
@@ -87,7 +91,7 @@ class ShownRule:
     def status(self) -> Status:
         """The status in reports."""
         noted = self.result.status == "passed" and self.result.findings
-        return "noted" if noted else self.result.status
+        return "noted" if noted else "in_part" if self.result.in_part else self.result.status
 
     @property
     def sign(self) -> str:

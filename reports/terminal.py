@@ -246,10 +246,10 @@ def _end(report: Report, console: Console) -> Iterator[Text]:
 
 
 def _unjudged(report: Report) -> Iterator[Text]:
-    """Yield the probes that judge nothing although the server answered them as no healthy one does.
+    """Yield the probes that passed in part, and some of those that judge nothing.
 
-    All replies have the same wrong value; or their prompts are as long as none that is known, while
-    other prompts of this server are.
+    The server answers these as no healthy one does: all replies have the same wrong value; or their
+    prompts are as long as none that is known, while other prompts of this server are.
     """
     known = any(
         rule.result.check.family == "prompt" and rule.result.status == "passed"
@@ -261,6 +261,10 @@ def _unjudged(report: Report) -> Iterator[Text]:
         for reason in rule.result.reasons if rule.result.status == "not_verifiable" else ():
             if reason.code in reasons:
                 reasons[reason.code][rule.result.check.id] = reason
+    for rule in report.rules:
+        if rule.result.in_part:
+            said = f"{rule.result.check.id}: {rule.result.reason}"
+            yield Text(f"        Passed in part: {visible(clipped(said, _MOST_QUOTED))}")
     for code, found in reasons.items():
         if found and (known or code == "same_value"):
             got = next(iter(found.values())).values.get("got")

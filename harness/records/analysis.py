@@ -20,7 +20,7 @@ from harness.records.figures import (
     UnreadAnswers,
 )
 from harness.records.readings import Rescored
-from harness.records.reasons import Lacks, Reason
+from harness.records.reasons import PARTLY_JUDGED, Lacks, Reason
 from harness.records.record import Record
 from harness.records.runs import DatasetInfo, RunInfo
 from harness.records.scores import Description, Estimate, Finding, Outcome, RuleKind
@@ -198,6 +198,11 @@ class RuleResult(Record):
     def groups(self) -> tuple[str, ...]:
         """Return the conditions (of a probe: the APIs) with failures."""
         return tuple(name for name, (failures, _) in self.counts.items() if failures)
+
+    @property
+    def in_part(self) -> bool:
+        """Return whether it passed, but has replies that break what it says and are not judged."""
+        return self.status == "passed" and PARTLY_JUDGED in {e.code for e in self.reasons}
 
     @property
     def affected(self) -> tuple[int, int]:

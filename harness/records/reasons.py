@@ -10,6 +10,8 @@ from pydantic import Field, TypeAdapter, model_validator
 
 from harness.records.record import Record
 
+PARTLY_JUDGED = "partly_judged"
+"""The reason of a probe that passed, but has replies that nothing could judge."""
 Lacks = Literal["request", "reply", "logprobs"]
 
 

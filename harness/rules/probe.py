@@ -394,27 +394,32 @@ class Sent:
                 yield None if refused(rollout) else failure(rollout, feature)
 
 
-def account_judge(reports: Callable[[Entry], object]) -> Callable[[Sent], Trials]:
+def account_judge(
+    reports: Callable[[Entry], object],
+) -> Callable[[Sent], Iterator[TrialResult | Unlike]]:
     """Return a judge of what the account says of the replies to requests.
 
-    Replies that it does not know are not judged. If all replies to a request have the same value
-    instead of the wanted one, a model and a server may both be the author, so the reason names it.
+    Replies that it does not know are not judged, but those that lack what they should have count as
+    unlike it. If all replies to a request have the same value instead of the wanted one, a model
+    and a server may both be the author, so the reason names it, unless there are problems.
     """
 
-    def judge(sent: Sent) -> Trials:
+    def judge(sent: Sent) -> Iterator[TrialResult | Unlike]:
         instead: dict[str, list[str]] = defaultdict(list)
+        found = False
         for rollout, exchange, reply, entry in sent.entries():
             name = rollout.rollout.sample
             if reports(entry):
+                found = True
                 yield Problem(exchange, entry.message, entry.wanted, entry.got)
             elif entry.kind == "intact":
                 yield None
             elif got := _instead(reply, sent.responses.wanted.get(name)):
-                instead[name].append(got)
+                instead[name].append(excerpt(" \N{RETURN SYMBOL} ".join(got.splitlines())))
         for values in instead.values():
-            if len(values) >= _FEWEST_ALIKE and len(set(values)) == 1:
-                got = " \N{RETURN SYMBOL} ".join(values[0].splitlines())
-                raise NotVerifiableError("same_value", got=excerpt(got))
+            if len(values) >= _FEWEST_ALIKE and len(set(values)) == 1 and not found:
+                raise NotVerifiableError("same_value", got=values[0])
+            yield from map(Unlike, values)
 
     return judge
 
@@ -434,11 +439,21 @@ def _instead(reply: Reply, wanted: Wanted | None) -> str:
     return reply.calls[0].arguments
 
 
+@dataclass(frozen=True)
+class Unlike:
+    """A reply that lacks what it should have, and has `got`; nothing tells who wrote this.
+
+    It is no trial, but its probe passes in part only.
+    """
+
+    got: str
+
+
 TrialResult = Problem | None
 """The result of one repetition of an experiment: a problem, or None if it passed."""
 
 Trials = Iterator[TrialResult]
-Judge = Callable[..., Iterable[TrialResult]]
+Judge = Callable[..., Iterable[TrialResult | Unlike]]
 """Gets a `Sent` for each argument. May raise NotVerifiableError, and RenderError or VocabularyError
 if tokens cannot be counted."""
 _Named = ProbeRequest | str  # a request, or the name of one that is generated

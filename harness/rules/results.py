@@ -13,13 +13,13 @@ from harness.api.sdk_types import stops_sdk
 from harness.records.analysis import FailingRequest, RuleResult, RuleStatus
 from harness.records.conditions import Api, Mode
 from harness.records.readings import Rescored
-from harness.records.reasons import Reason
+from harness.records.reasons import PARTLY_JUDGED, Reason
 from harness.records.rollouts import Rollout
 from harness.records.scores import Description, Finding, Score, Severity
 from harness.rules.account import NO_ACCOUNT, Account
 from harness.rules.catalogue import CHECKS
 from harness.rules.missing import NotVerifiableError
-from harness.rules.probe import Probe, ProbeOptions, ProbeResponses, TrialResult
+from harness.rules.probe import Probe, ProbeOptions, ProbeResponses, TrialResult, Unlike
 from harness.rules.rule import (
     Problem,
     Rule,
@@ -232,11 +232,17 @@ def _judged_probe(
     asked: Counter[str] = Counter()
     reasons: list[Reason] = []
     proven: dict[str, list[Api]] = defaultdict(list)
+    unlike: list[Unlike] = []
     made = ((api, each) for api in applicable for each in responses_over(api))
     for api, responses in made:
-        trials = _trials(probe, responses)
-        if isinstance(trials, Reason):
-            reasons.append(trials)
+        results = _trials(probe, responses)
+        if isinstance(results, Reason):
+            reasons.append(results)
+            continue
+        unlike += [result for result in results if isinstance(result, Unlike)]
+        trials = [result for result in results if not isinstance(result, Unlike)]
+        if not trials:
+            reasons.append(Reason(code=probe.unjudged))
         else:
             failed = [trial for trial in trials if trial is not None]
             before = counts.get(api, (0, 0))
@@ -277,9 +283,17 @@ def _judged_probe(
         "failing": tuple(sorted(failing)),
         "independent": dict(asked),
         "modes": tuple(sorted(modes)),
-        "reasons": () if findings else tuple(_proven(proven)),
+        "reasons": () if findings else (*_partly(unlike, every), *_proven(proven)),
     }
     return judged.model_copy(update=changes)
+
+
+def _partly(unlike: Sequence[Unlike], judged: int) -> Iterator[Reason]:
+    """Yield how many replies were not judged although they lack what they should have."""
+    if unlike:
+        are = "1 is" if len(unlike) == 1 else f"{len(unlike)} are"
+        values = {"judged": judged, "made": judged + len(unlike), "unlike": are}
+        yield Reason(code=PARTLY_JUDGED, values={**values, "got": unlike[0].got})
 
 
 def _compared(
@@ -302,7 +316,7 @@ def _compared(
         )
         trials = _trials(probe, replace(responses, rollouts=rollouts, cut=cut))
         return not isinstance(trials, Reason) and any(
-            trial is not None
+            isinstance(trial, Problem)
             and trial.exchange is problem.exchange
             and (trial.path, trial.expected, trial.got) == same
             for trial in trials
@@ -318,7 +332,7 @@ def _compared(
     return own, others[0] if others and finds(own, *others) else None
 
 
-def _trials(probe: Probe, responses: ProbeResponses) -> Sequence[TrialResult] | Reason:
+def _trials(probe: Probe, responses: ProbeResponses) -> Sequence[TrialResult | Unlike] | Reason:
     """Return the trials of a probe over one API, or why there are none."""
     try:
         return list(probe.judge(*probe.sent(responses))) or Reason(code=probe.unjudged)

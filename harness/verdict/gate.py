@@ -379,7 +379,10 @@ def _rules_passed(rules: Sequence[RuleResult]) -> Iterator[str]:
     passed, judged = passed_rules(rules, "probe")
     if kinds == {"probe"}:
         how_many = f"All {judged}" if passed == judged else f"{passed} of {judged}"
-        yield f"{how_many} probes passed{'' if passed == judged else '; none failed'}."
+        in_part = sum(rule.in_part for rule in rules)
+        said = f"{how_many} probes" if judged != 1 else "The probe" if passed else "0 of 1 probe"
+        partly = f", {in_part} of them in part" if in_part else ""
+        yield f"{said} passed{partly}{'' if passed == judged else '; none failed'}."
     elif any(map(_judged, rules)):
         yield f"{sum(map(_judged, rules))} checks applied; none failed."
 

@@ -36,6 +36,10 @@ CHAT = {
     "texts-so-far-in-chunks": Row(
         chat(HI, stream=True), lambda s: s.said() == "HelloHello thereHello there."
     ),
+    "equal-events-dropped": Row(
+        chat(HI, said="<|channel|>final<|message|>ha ha ha ha, no<|return|>", stream=True),
+        lambda s: s.said() == "ha ha, no",
+    ),
     "arguments-in-content-after-result": Row(
         chat(HI, *RESULT, said=CALL, tools=[CHAT_TOOL], stream=True),
         lambda s: s.said() == "Rome" and s.finishes == ["tool_calls"],

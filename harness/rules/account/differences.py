@@ -94,6 +94,12 @@ _UNDO: Sequence[Callable[[str], str]] = (
 )
 
 
+def _repeated(text: str) -> str:
+    """Return the piece that a text consists of, once or several times."""
+    found = re.fullmatch(r"(.+?)\1*", text, re.DOTALL)
+    return found[1] if found else ""
+
+
 def undone(text: str) -> Iterator[tuple[What, str]]:
     """Yield the changes that may have made a text, and the text that each was made from."""
     for undo in _UNDO:
@@ -133,7 +139,9 @@ def difference(wanted: str, got: str) -> Change:
         at = "beginning" if begin == 0 else "end" if begin == len(short) else "middle"
         detail = f"{'in' if at == 'middle' else 'at'} the {at} ({piece!r})"
         if short == got:
-            return Change(What.PART_LOST, detail)
+            unit = _repeated(piece)
+            equal = unit and (short[:begin].endswith(unit) or short[begin:].startswith(unit))
+            return Change(What.EQUAL_LOST, repr(unit)) if equal else Change(What.PART_LOST, detail)
         twice = piece and (short[:begin].endswith(piece) or short[begin:].startswith(piece))
         return Change(What.PIECE_TWICE, repr(piece)) if twice else Change(What.PART_ADDED, detail)
     if _is_permuted(wanted, got):

@@ -76,6 +76,10 @@ class What(Enum):
     LATIN_1 = "changed", "The server decoded the UTF-8 of the {place} as Latin-1."
     # Two texts differ.
     PART_LOST = "lost", "The server lost text of the {place} {detail}."
+    EQUAL_LOST = (
+        "lost",
+        "The server lost pieces of the {place} that equal the one before: {detail}.",
+    )
     PART_ADDED = "added", "The server added text to the {place} {detail}."
     BROKEN_OFF = (
         "lost",

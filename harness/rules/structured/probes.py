@@ -1,6 +1,6 @@
 """Answers that must follow a JSON schema, without affecting the CoT before them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 
@@ -12,7 +12,7 @@ from harness.records.conditions import MODES
 from harness.rules.account.entry import BEYOND_ASCII
 from harness.rules.habits import unmeasured
 from harness.rules.missing import NotVerifiableError, repeated, required
-from harness.rules.probe import Sent, Trials, account_judge
+from harness.rules.probe import Sent, TrialResult, Trials, Unlike, account_judge
 from harness.rules.refusals import refused
 from harness.rules.rule import Problem
 from harness.rules.structured.checks import lost_answer, missing_answer
@@ -290,7 +290,7 @@ def _is_prose(text: str) -> bool:
     return parsed_object(text.strip()) is None and letters > len(visible) / 2
 
 
-def _characters(abroad: Sent, _without: Sent) -> Trials:
+def _characters(abroad: Sent, _without: Sent) -> Iterator[TrialResult | Unlike]:
     return account_judge(lambda entry: entry.what in BEYOND_ASCII)(abroad)
 
 

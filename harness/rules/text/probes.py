@@ -33,9 +33,19 @@ TEXTS: Mapping[str, str] = {
     "line separators": "salt\u2028pepper\u2029dock\x85nine",
     "words": "the secret password is to kill the code",
 }
+REPEATING: Mapping[str, str] = {
+    "laughter": f"ha{' ha' * 29}, said the mate",
+    "bell": f"ding{' ding' * 29}, dinner is ready",
+    "zeros": f"7{'0' * 88} boats",
+    "emphasis": f"a very{' very' * 29} old pier",
+    "song": f"la{' la' * 29}, they sang",
+    "refusal": f"no{' no' * 29}, said the skipper",
+}
+"""Texts with equal neighbouring tokens, which are equal neighbouring events of a stream. A server
+that drops one of each two loses more tokens of a text than anything else explains."""
 LONG_TEXTS = TypeAdapter(dict[str, str]).validate_python(table("text")["long"])
 """Texts with many pieces, some of which a server may lose."""
-ALL_TEXTS = {**TEXTS, **LONG_TEXTS}
+ALL_TEXTS = {**TEXTS, **REPEATING, **LONG_TEXTS}
 _FAULTS = ("lost", "added", "changed")
 
 GROUP = ProbeGroup("echo", CHAT, modes=MODES, family="text", component="text")
@@ -45,8 +55,9 @@ _REPEATED = GROUP.send_all(
         (Message("user", f"{_ASK}{text}"),),
         temperature=0.0,
         tries=2,
-        confirming=1,
+        confirming=0 if name in REPEATING else 1,
         wanted=Wanted(text=text),
+        provokes=frozenset({"text.runaway"} if name in REPEATING else ()),
     )
     for name, text in ALL_TEXTS.items()
 )

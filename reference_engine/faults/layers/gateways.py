@@ -252,6 +252,15 @@ async def texts_so_far_in_chunks(events: SseStream, _: ClientRequest) -> SseStre
         yield event.with_choice(delta=whole) if event.delta.get("content") else event
 
 
+@hooks.STREAM.when(hooks.of_chat)
+async def equal_events_dropped(events: SseStream, _: ClientRequest) -> SseStream:
+    before: Json | None = None
+    async for event in events:
+        if event.delta != before or event.choice.get("finish_reason"):
+            yield event
+        before = event.delta
+
+
 hooks.PAYLOAD.faults(
     {
         "content-index-from-one": lambda data, _: data.update(
