@@ -43,8 +43,15 @@ _WORD = re.compile(r"\w{3,}")
 
 
 def basic_traits(parsed: ParsedRollout) -> Traits:
-    """The traits that cost nothing: the host, and the tokens of the first prompt."""
+    """The traits that cost little: the first request, its host, and the tokens of its prompt.
+
+    Also an invalid request is compared with others, of which a cache may give it the reply.
+    """
+    first = parsed.exchanges[0] if parsed.exchanges else None
+    said = [first.request.body.get(name) for name in _CONVERSATION] if first else []
     return Traits(
+        conversation=_lower_json(said)[:_LONGEST_CONVERSATION] if said else "",
+        options="" if first is None else _options(first),
         first_input=_first_input(parsed),
         least_input=_least_input(parsed),
         created=_created(parsed),
@@ -71,13 +78,9 @@ def traits(parsed: ParsedRollout) -> Traits:
     }
     # Replies that the token limit truncates may be endless repetitions, which requests share.
     unique = not calls and all(reply.finish != "length" for reply in replies)
-    first = parsed.exchanges[0] if parsed.exchanges else None
-    said = [first.request.body.get(name) for name in _CONVERSATION] if first else []
     answer = replies[0].text if unique and len(replies) == 1 else ""
     return replace(
         basic_traits(parsed),
-        conversation=_lower_json(said)[:_LONGEST_CONVERSATION] if said else "",
-        options="" if first is None else _options(first),
         beside_user=_beside_user(parsed),
         invented=frozenset(invented),
         call_ids=frozenset(call.id for reply in replies for call in reply.calls if call.id),

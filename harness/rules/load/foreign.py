@@ -32,7 +32,11 @@ _PRIVATE = 4  # characters of a value by which requests differ
 _FEWEST_NAMED = 2  # words of the other request in an answer that is its own
 
 
-@family.cross_check("reply.foreign", lambda score: score.traits.conversation, habit=_BY_CHANCE)
+@family.cross_check(
+    "reply.foreign",
+    lambda score: score.applicable and score.traits.conversation,
+    habit=_BY_CHANCE,
+)
 def foreign(examined: Sequence[Score]) -> Iterator[Difference]:
     """No reply contains content that belongs to another request.
 
