@@ -50,7 +50,11 @@ def carry_out(
 
             read_replies(folder, ReaderOptions(), "auto")
         return judge_and_print(
-            folder, judge=judge, as_json=run.as_json, show_questions=show_questions
+            folder,
+            judge=judge,
+            as_json=run.as_json,
+            show_questions=show_questions,
+            durations=run.durations or 0,
         )
     except Exception:
         say(f"The replies are kept; judge them again with: gpt-oss-verify recheck {folder}")

@@ -1,17 +1,20 @@
 """Judge a run, report it in its folder and on stdout, and choose the exit code."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from heapq import nlargest
+from operator import itemgetter
 from pathlib import Path
 
 from evals.restoring import all_tasks
 from evals.task import EvalTask
 from gpt_oss_verify.progress import display
 from gpt_oss_verify.resolve import server_options
-from gpt_oss_verify.screen import print_raw, stdout
+from gpt_oss_verify.screen import print_raw, say, show, stdout
 from harness.compare.key_figures import result_summary
 from harness.compare.previous_run import since_previous
+from harness.errors import RunLogError
 from harness.records.analysis import Analysis
 from harness.records.runs import RunInfo
 from harness.records.scores import Score
@@ -31,7 +34,7 @@ from reports.html.transcripts import MOST_BYTES
 from reports.markdown import render_markdown
 from reports.model import Report
 from reports.terminal import print_report
-from reports.text import moment
+from reports.text import counted, moment, visible
 
 
 def judge_and_report(
@@ -57,7 +60,12 @@ def judge_and_report(
     run_folder.write_analysis(folder, analysis)
     run_folder.write_internal_errors(folder, analysis.verdict.internal_errors)
     texts = _texts(judge.tasks, show_questions=show_questions)
-    return _write_reports(folder, analysis, scores, texts, most_bytes)
+    try:
+        return _write_reports(folder, analysis, scores, texts, most_bytes)
+    except RunLogError:  # such as of a full disk: the verdict is known
+        verdict = analysis.verdict
+        say(f"{(verdict.decision or 'scored').upper()}  {' '.join(verdict.reasons[:1])}")
+        raise
 
 
 def judge_and_print(
@@ -68,8 +76,9 @@ def judge_and_print(
     show_questions: bool = False,
     judge: Judge | None = None,
     as_json: bool = False,
+    durations: int = 0,
 ) -> int:
-    """Judge and report a run, print the report, and return the exit code.
+    """Judge and report a run, print the report and its longest attempts, and return the exit code.
 
     Raises the errors of `judge_and_report`.
     """
@@ -82,7 +91,21 @@ def judge_and_print(
         print_raw(json.dumps(summary(made.analysis, folder), ensure_ascii=False, indent=2))
     else:
         print_report(made, stdout())
+        for line in _longest(folder, durations) if durations else ():
+            show(line)
     return exit_code(made.analysis.verdict)
+
+
+def _longest(folder: Path, most: int) -> Iterator[str]:
+    """Yield the attempts that took longest, in seconds of all their requests."""
+    took = (
+        (max(sum(each.total for each in score.timing), score.seconds or 0.0), score)
+        for score in run_folder.read_scores(folder)
+    )
+    yield "Longest attempts:"
+    for seconds, score in nlargest(most, took, key=itemgetter(0)):
+        requests = counted(score.requests, "request")
+        yield f"{seconds:9.2f} s  {visible(score.record)} ({requests}, {score.outcome})"
 
 
 def summary(analysis: Analysis, folder: Path) -> Mapping[str, object]:

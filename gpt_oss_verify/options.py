@@ -147,8 +147,9 @@ class SamplingOptions(Sampling):
     tries: Annotated[Count | None, Field(le=_MOST_TRIES), Parameter(alias="-k", group=COMMON)] = (
         Field(
             default=None,
-            description=f"Attempts per sample. Default: 5; {_TRIES}, others 1. "
-            "--resume RUN -k adds some.",
+            description="Attempts at each tool-call case, and at each request of the probes that "
+            "--only names by their ids; other probes have tries of their own. Default: 2, and 5 if "
+            f"these find anything; evals: {_TRIES}, others 1. --resume RUN -k adds some.",
         )
     )
     streaming: Annotated[bool | None, Parameter(alias="-s", negative="--no-streaming")] = None
@@ -225,6 +226,8 @@ class RunOptions:
     dry_run: Annotated[bool, Parameter(group=COMMON)] = False
     """Print requests, tokens and cost, and send nothing."""
     debug: Debug = False
+    durations: Annotated[int | None, COUNT] = None
+    """Print the N attempts that took longest."""
     as_json: AsJson = False
 
 

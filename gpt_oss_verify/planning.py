@@ -68,6 +68,7 @@ def new_plan(options: Options) -> Plan:
                 [Layer(chosen.provider.stated), Layer(sampling.stated), Layer(cases.stated)],
             ),
             effort=sampling.reasoning_effort,
+            repeated=sampling.tries or 1,
         )
     tasks += _eval_tasks(options, chosen, settings)
     if warning := harmony_package().warning:

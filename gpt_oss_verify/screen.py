@@ -8,6 +8,12 @@ from harness.text import plain
 from reports.text import wrapped
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Raise BrokenPipeError; rich would exit with 1, which is a verdict."""
+        raise BrokenPipeError
+
+
 def stdout() -> Console:
     """For results. Colors and width follow the terminal and NO_COLOR; text has no markup."""
     return _console(stderr=False)
@@ -21,7 +27,7 @@ def stderr() -> Console:
 def _console(*, stderr: bool) -> Console:
     """A stream that is no terminal gets no escape codes, although CI sets FORCE_COLOR."""
     terminal = None if (sys.stderr if stderr else sys.stdout).isatty() else False
-    return Console(
+    return _Console(
         stderr=stderr, force_terminal=terminal, highlight=False, markup=False, emoji=False
     )
 

@@ -254,8 +254,8 @@ class CaseSettings(Settings):
         description="Require exactly the expected arguments, not only arguments that match the "
         "schema.",
     )
-    until_fail: Annotated[bool, SELECTS] = Field(
-        default=False, description="Stop as soon as the verdict is FAIL."
+    until_fail: Annotated[bool, SELECTS, Parameter(alias="-x")] = Field(
+        default=False, description="Stop as soon as the verdict is FAIL, at the first error."
     )
 
 

@@ -10,6 +10,7 @@ from harness.golden.content import Golden
 from harness.records.conditions import MODES, Condition
 from harness.records.runs import ProviderInfo, RunInfo, RunSettings
 from harness.records.settings import Sampling
+from harness.rules.catalogue import PROBES
 from harness.rules.probe import ProbeOptions
 from harness.rules.suites import choose
 from harness.run.cases import Suite, load_suite, planned_cases
@@ -30,8 +31,12 @@ def suite_tasks(
     tries: int,
     sampling: Sampling,
     effort: str | None = None,
+    repeated: int = 1,
 ) -> Iterator[Task]:
-    """Yield tool calling, with `tries`, `sampling` and `effort`, and the chosen probe groups."""
+    """Yield tool calling, with `tries`, `sampling` and `effort`, and the chosen probe groups.
+
+    The requests of probes that the settings name by their ids are `repeated`.
+    """
     chosen = choose(settings.suite, settings.only, settings.skip)
     if chosen.cases:
         modes = (None,) if settings.modes == MODES else settings.modes
@@ -48,7 +53,10 @@ def suite_tasks(
             extra_body=provider.extra_body,
         )
     options = _probe_options(provider, settings, golden, sampling.max_tokens)
-    yield from probe_tasks(chosen.probes, options)
+    named = {PROBES[name].group.name for name in settings.only if name in PROBES}
+    yield from probe_tasks(
+        chosen.probes, options, {name: dict.fromkeys(settings.apis, repeated) for name in named}
+    )
 
 
 def restored_tasks(folder: Path, info: RunInfo) -> list[Task]:
