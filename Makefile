@@ -160,7 +160,7 @@ recorders: $(VENV)/.test
 
 # A commit that changes a line names it, says why, and stores it (--write).
 judgements: $(VENV)/.test
-	$(BIN)/python benchmarks/judgements.py
+	$(BIN)/python tools/judgements.py
 
 clean:
 	rm -rf $(VENV) .real .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist *.egg-info

@@ -3,7 +3,7 @@
     python tools/register.py
 
 Writes `harness/data/register.json` from the findings of real servers (`benchmarks/real/*.yaml`),
-what is said of known cases (`benchmarks/judgements.json`), the catalogue of faults and the recorded
+what is said of known cases (`tools/judgements.json`), the catalogue of faults and the recorded
 healthy run. A fault
 counts for the rules that it names as detectors; one that names only the beginning of their ids
 counts for those that are known to find it, or else, if that is not known, for their family. The
@@ -162,7 +162,7 @@ def _threads() -> Found:
 @cache
 def _judged() -> Mapping[str, Mapping[str, str]]:
     lines: Mapping[str, Mapping[str, str]] = json.loads(
-        (ROOT / "benchmarks/judgements.json").read_text("utf-8")
+        (ROOT / "tools/judgements.json").read_text("utf-8")
     )
     return lines
 

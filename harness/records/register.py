@@ -24,7 +24,7 @@ KINDS = {
 }
 """What a rule can stand on, with the words before the names: real servers with their versions,
 recorded replies, public reports, faults of the catalogue that nobody reported, faults that any rule
-of its family may find, and known cases (`benchmarks/judgements.json`). The last kind is no reason
+of its family may find, and known cases (`tools/judgements.json`). The last kind is no reason
 for a rule: it names the tasks whose attempts it judges, with their number, in the recorded healthy
 run of one try (`tests/support/healthy_run.tar.xz`)."""
 

@@ -235,7 +235,7 @@ def test_every_fault_has_a_row_or_is_found_in_single_replies():
     rows |= {"truncated-json-lost"}  # needs grammars, which the scripted engine lacks
     layers = names_of("sampling", "limits", "usage", "errors")
     rows |= {
-        # The judged cases have these (benchmarks/judgements.json).
+        # The judged cases have these (tools/judgements.json).
         *("upstream-failures-as-refusals", "prompt-tokens-without-cached"),
         "rejected-drafts-counted",
         "alternatives-named-as-sampled",

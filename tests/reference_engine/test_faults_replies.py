@@ -316,7 +316,7 @@ TOOLS = {
 def test_every_fault_has_a_row_or_is_found_in_single_replies():
     tools = TOOLS.keys() | REWRITTEN.keys() | PROMPT_TOOLS.keys()
     rows = PARSING.keys() | {"parser-shared"} | STRUCTURED.keys() | tools
-    # The judged cases have these (benchmarks/judgements.json).
+    # The judged cases have these (tools/judgements.json).
     rows |= {"forced-calls-as-cut-cot", "cot-before-structured-answers"}
     rows |= {"budget-sentence-in-answers"}
     layers = names_of("parsing", "structured output", "tool mapping")

@@ -4,14 +4,14 @@ import re
 
 from PIL import Image
 
-from benchmarks.pictures import MADE_FROM, PICTURES, ROOT, templates_hash
+from tools.pictures import MADE_FROM, PICTURES, ROOT, templates_hash
 
 LARGEST = 300_000  # bytes of all pictures
 PAGES = (ROOT / "README.md", *(ROOT / "docs").glob("*.md"))
 
 
 def test_pictures_are_not_older_than_the_templates() -> None:
-    """If it fails: python benchmarks/pictures.py."""
+    """If it fails: python tools/pictures.py."""
     for path in PICTURES.iterdir():
         with Image.open(path) as picture:
             assert picture.info[MADE_FROM] == templates_hash(), f"{path.name} is out of date"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.ablation import Case, Rig, Switch
+from tools.ablation import Case, Rig, Switch
 
 
 class Known(Rig):

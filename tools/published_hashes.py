@@ -1,6 +1,6 @@
 """Write the hashes of the questions of a published eval, by which `evals.identity` knows them.
 
-`python benchmarks/published_hashes.py NAME [PLACE]` reads them from the hub, or from a copy with a
+`python tools/published_hashes.py NAME [PLACE]` reads them from the hub, or from a copy with a
 known SHA-256.
 """
 

@@ -1,6 +1,6 @@
 """The pictures of reports in the documentation.
 
-    python benchmarks/pictures.py
+    python tools/pictures.py
 
 Verifies the reference engine with the defect of the tutorial and without it, and takes pictures of
 the report, of the comparison and of the view in Chromium. Each picture states the hash of the

@@ -1,6 +1,6 @@
 """Which functions, constants and rules decide a verdict or a first cause.
 
-    python benchmarks/ablation.py [--what functions] [--modules harness.rules.limits ...]
+    python tools/ablation.py [--what functions] [--modules harness.rules.limits ...]
 
 The recorded healthy run (`tests/support/corpus.py`) is changed by each fault that needs no model:
 of replies as they were recorded, others as the reference engine's server writes the same tokens

@@ -1,6 +1,6 @@
 """What is said of each known case: the body of evidence that a change of a rule is compared with.
 
-    python benchmarks/judgements.py [--only PATTERN ...] [--some N [--seed SEED]] [--write]
+    python tools/judgements.py [--only PATTERN ...] [--some N [--seed SEED]] [--write]
 
 The cases: the recorded healthy run (`tests/support/corpus.py`) with each fault of replies, with
 each mixture of habits, and with plain damage (`tests/laws/runs.py`) in all replies, in one API,
@@ -31,7 +31,7 @@ from random import Random
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT / each) for each in ("", "benchmarks", "tests/support", "tests/laws")]
+sys.path[:0] = [str(ROOT / each) for each in ("", "tools", "tests/support", "tests/laws")]
 
 import corpus  # noqa: E402
 from ablation import kept, served  # noqa: E402

@@ -1,6 +1,6 @@
 """Computes the patterns of defects that are younger than the small checkpoint's golden file.
 
-    python -m benchmarks.golden_defects
+    python -m tools.golden_defects
 
 writes `harness/golden/gpt-oss-small-defects.json`. The golden answers stay as they are.
 """
