@@ -42,6 +42,7 @@ help:
 	@echo "  make schemas   judge JSON Schema's official test suite (downloads it)"
 	@echo "  make clients   measure what real clients need and send (Node.js; 14 CPU minutes); NEWEST=1: the newest"
 	@echo "  make readers   read tables with polars and duckdb, and junit.xml of two providers with Allure: RUNS='runs/a runs/b'"
+	@echo "  make meters    measure what load testers take for a first token and a success (installs them)"
 	@echo "  make recorders measure what recorders and tracers keep of traffic (installs them; Node.js)"
 	@echo "Publish"
 	@echo "  make docs      build the documentation site in build/docs"
@@ -157,6 +158,10 @@ snapshots: $(VENV)/.test
 .PHONY: recorders
 recorders: $(VENV)/.test
 	$(BIN)/python benchmarks/recorders.py --write
+
+.PHONY: meters
+meters: $(VENV)/.test
+	$(BIN)/python benchmarks/meters.py --write
 
 # A commit that changes a line names it, says why, and stores it (--write).
 judgements: $(VENV)/.test

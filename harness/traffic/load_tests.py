@@ -109,7 +109,7 @@ def _of_aiperf(entry: Mapping[str, Any]) -> Mapping[str, Any]:
         kind = received[0].get("content_type")
         response["headers"] = response["headers"] or (kind and {"content-type": kind})
     return {
-        "request": {"headers": entry.get("request_headers"), "body": entry.get("payload")},
+        "request": {"body": entry.get("payload")},  # its headers are those of aiperf, redacted
         "response": response if response["status"] else None,
         "client": False,
         "started_at": _date(nested(entry, "metadata", "request_start_ns")),

@@ -297,7 +297,7 @@ def _parsed(content: bytes, path: Path) -> object:
     values: list[object] = []
     for number, line in enumerate(BytesIO(text), start=1):
         try:
-            values += [orjson.loads(line)] if line.strip() else []
+            values += [_compact(orjson.loads(line))] if line.strip() else []
         except orjson.JSONDecodeError as error:
             if ends and not values:
                 raise ConfigurationError(
@@ -310,6 +310,12 @@ def _parsed(content: bytes, path: Path) -> object:
                 f"and JSON Lines, and this file is not JSON ({problem}); {RECORD}."
             ) from None
     return values
+
+
+def _compact(value: object) -> object:
+    """Return a line of a load tester as a pair, which takes a third of the memory of its events."""
+    pair = load_test(value) if isinstance(value, dict) else None
+    return value if pair is None or REFUSED in pair else pair
 
 
 def _yaml(text: bytes, path: Path) -> object:
