@@ -6,13 +6,15 @@ import pytest
 from healthy import exchange, json_response, rollout
 
 from harness.api.parsed_rollout import parse_rollout
-<<<<<<< HEAD
-from harness.api.statuses import fails_to_render, meaning, trouble_of, without_reply
-=======
-from harness.api.statuses import meaning, passing_failures, trouble_of, without_reply
+from harness.api.statuses import (
+    fails_to_render,
+    meaning,
+    passing_failures,
+    trouble_of,
+    without_reply,
+)
 from harness.records.conditions import Mode
 from harness.records.rollouts import Exchange, Rollout
->>>>>>> d3282d09 (feat(session,probing): a failure that comes and goes accuses no request that was sent once, whatever its status)
 from harness.rules.catalogue import examine
 
 LIMITS = (
@@ -68,7 +70,6 @@ def test_the_words_of_a_lost_upstream_refuse_nothing_whatever_the_status(said):
     assert trouble_of(failed) == "passing"
 
 
-<<<<<<< HEAD
 @pytest.mark.parametrize(
     ("said", "of_template"),
     [
@@ -88,7 +89,8 @@ def test_an_error_names_an_exception_of_the_template(said, of_template):
             fails_to_render(json_response({"error": {"message": said}}, status=status))
             == of_template
         )
-=======
+
+
 def _last(task: str, sample: str, mode: Mode, status: int) -> tuple[Rollout, Exchange]:
     body = {"error": {"message": f"The template failed at {sample}."}}
     made = rollout(
@@ -121,4 +123,3 @@ def test_a_failure_that_equal_requests_get_now_and_then_comes_and_goes(
     ]
     assert bool(passing_failures(last)) is passing
     assert not passing_failures(last[: len(last) // 4])  # one request says nothing
->>>>>>> d3282d09 (feat(session,probing): a failure that comes and goes accuses no request that was sent once, whatever its status)
