@@ -240,7 +240,7 @@ def _after_a_pass(analysis: Analysis) -> Step:
     if analysis.tool_calling and settings.suite == "tools":
         return Step("Leave out --suite tools, so that probes test prompts, CoT, limits and more.")
     if analysis.tool_calling:
-        return Step("Try --strict, or a higher --tries for narrower intervals.")
+        return Step("In a new run, try --strict, or a higher --tries for narrower intervals.")
     if any(task.kind == "traffic" for task in analysis.run.tasks):
         return Step("Test more with tool calls and probes:", _PROBE)
     return Step("This run had no tool-calling cases; --suite tools has them.")

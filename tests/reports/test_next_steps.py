@@ -104,7 +104,7 @@ def test_an_unfinished_run_with_findings_is_finished_first():
         ({"first_cases": 2}, "This run had a part of the suite. Verify all of it: gpt-oss-verify"),
         ({"skip": ("limits",)}, "This run had a part of the suite. Verify all of it: gpt-oss"),
         ({"suite": "tools"}, "Leave out --suite tools, so that probes test"),
-        ({"suite": "standard"}, "Try --strict, or a higher --tries"),
+        ({"suite": "standard"}, "In a new run, try --strict, or a higher --tries"),
     ],
 )
 def test_after_a_pass_of_a_part_the_rest_is_next(settings, step):
