@@ -252,7 +252,7 @@ async def texts_so_far_in_chunks(events: SseStream, _: ClientRequest) -> SseStre
         yield event.with_choice(delta=whole) if event.delta.get("content") else event
 
 
-@hooks.STREAM.when(hooks.of_chat)
+@hooks.STREAM.when(hooks.of_chat)("equal-events-dropped")
 async def equal_events_dropped(events: SseStream, _: ClientRequest) -> SseStream:
     before: Json | None = None
     async for event in events:
