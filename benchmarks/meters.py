@@ -84,7 +84,8 @@ def measured(
         )
     if ran.returncode:
         raise RuntimeError(f"{row['says']} ({base}): {ran.stderr[-600:]}")
-    return json.loads(ran.stdout.splitlines()[-1])
+    measured: dict[str, float | None] = json.loads(ran.stdout.splitlines()[-1])
+    return measured
 
 
 def line(python: Path, row: Mapping[str, Any], work: Path, address: str) -> str:

@@ -78,7 +78,7 @@ def _runs(folder: Path) -> list[Path]:
         for name, fault in _BEFORE_AND_AFTER.items()
     }
     (folder / "providers.yaml").write_text(yaml.safe_dump({"providers": entries}), encoding="utf-8")
-    runs = []
+    runs: list[Path] = []
     for name in _BEFORE_AND_AFTER:
         _tool(folder, "--provider", name, *_OPTIONS)
         runs += folder.glob(f"{name}-*")

@@ -102,9 +102,8 @@ class Subject:
             rollouts.setdefault(other.sample, []).append(parse_rollout(other))
         responses = rule.group.responses(rollouts, rollout.api, self.options)
         try:
-            problems = [
-                problem for problem in rule.judge(*rule.sent(responses)) if problem is not None
-            ]
+            trials = rule.judge(*rule.sent(responses))
+            problems = [trial for trial in trials if isinstance(trial, Problem)]
         except NotVerifiableError:
             return None
         shown = any(problem.exchange.recorded is exchanges[-1] for problem in problems)

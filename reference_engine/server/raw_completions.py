@@ -49,7 +49,7 @@ class CompletionRequest(AnswerRequest):
     stop: Stops = Field(default_factory=list)
     stop_token_ids: list[_TokenId] = Field(default_factory=list)
     logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
-    skip_special_tokens: bool = True
+    skip_special_tokens: bool = True  # type: ignore[assignment] # False has an effect here
     return_token_ids: bool = False
     return_tokens_as_token_ids: bool = False
 
