@@ -14,7 +14,7 @@ from harness.repeat.smaller import Body, Variants, smaller
 from harness.rules.catalogue import RULES, SINGLE_CHECKS, examine
 from harness.rules.missing import NotVerifiableError
 from harness.rules.probe import Probe, ProbeOptions, ProbeRequest
-from harness.rules.rule import Rule, compared_with
+from harness.rules.rule import Problem, Rule, compared_with
 from harness.statistics.recurrence import fewest_tries
 from harness.text import suggestion
 
