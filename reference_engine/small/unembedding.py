@@ -16,7 +16,7 @@ summed alone, so that its coded tokens have the same bits in every batch, on eve
 """
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,20 +31,35 @@ from reference_engine.model.transformer import Unembedding
 from reference_engine.small import codes
 
 _BYTES = codes.CODE // 8
-_SUMS = (
-    _BYTES << 8
-)  # of the numbers of a stream: one for each byte of a code and each of its values
-_AT_ONCE = 32
-"""Chunks of terms that are computed at a time: the CPU cache keeps them until they are summed."""
+_SUMS = _BYTES << 8
+"""Sums of the numbers of a stream: one for each byte of a code and each of its values."""
+_AT_ONCE = {8: 256, torch.iinfo(torch.int64).max: 32}
+"""Chunks of terms that are computed at a time, by the most streams; the CPU cache keeps them."""
 _REACH = 43.0
 """A chunk whose best token is less probable than the best by a factor of e^43 is not summed: its
-128 tokens have less than 2^-54 of the probability. The best one so far decides, block by block."""
-_COPIED = 3  # times the columns that need sums: if these are less than all, they are copied
+128 tokens have less than 2^-54 of the probability."""
+_COPIED = 3  # times the sums that are needed: if these are less than all, their terms are copied
+_WIDE = 32  # columns from which PyTorch finds the largest number of each quickly
 _ROWS_AT_ONCE = 8  # of all logits
 _STORED, _BARE, _SPACED, _TWO, _MORE = range(5)
 """The kinds of tokens: stored, one piece, one piece after a space, two pieces, more pieces."""
 
 Ids = npt.NDArray[np.int64]  # tokens or pieces; -1 in unused places
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Some chunks of terms that are computed together."""
+
+    rows: Tensor  # the rows of the table whose sums are the terms, without those of zeros
+    bounds: Tensor  # (1 + terms,): where those of each term begin, and the end
+    kinds: Tensor  # (chunks, 2): the kinds of tokens with these terms
+
+    @classmethod
+    def of(cls, rows: Tensor, kinds: Tensor, zeros: int) -> "_Block":
+        """Return the block of terms with these rows, (terms, 8), without the row of zeros."""
+        summed = rows != zeros
+        return cls(rows[summed], F.pad(summed.sum(1).cumsum(0), (1, 0)).int(), kinds)
 
 
 @dataclass(frozen=True)
@@ -57,9 +72,7 @@ class _Layout:
     term_of: Tensor  # (vocabulary,): the number of the term of each token
     kind_of: Tensor  # (vocabulary,): the kind of each token
     rows: Tensor  # (terms, 8): the rows of the table whose sum is a term, and rows of zeros
-    kinds_of: list[Tensor]  # (chunks of a block, 2): the kinds of tokens with these terms
-    blocks: list[tuple[Tensor, Tensor]]
-    """The rows of the terms of some chunks, but those of zeros, and where those of each begin."""
+    blocks: dict[int, list["_Block"]]  # the terms in blocks of so many chunks
 
     @classmethod
     def of(cls, runs: Sequence[tuple[int, int, Ids]], rows: Tensor, zeros: int) -> "_Layout":
@@ -76,11 +89,17 @@ class _Layout:
         uses = np.zeros((len(rows) // CHUNK, 2), dtype=np.int64)
         for order, column in ((slice(None, None, -1), 0), (slice(None), 1)):
             uses[term[::CHUNK][order] // CHUNK, column] = kind[::CHUNK][order]
-        blocks = []
-        for part in torch.split(rows, _AT_ONCE * CHUNK):
-            summed = part != zeros
-            ends = summed.sum(1).cumsum(0)
-            blocks.append((part[summed], F.pad(ends, (1, 0)).int()))
+        blocks = {
+            size: [
+                _Block.of(*part, zeros)
+                for part in zip(
+                    torch.split(rows, size * CHUNK),
+                    torch.split(torch.from_numpy(uses), size),
+                    strict=True,
+                )
+            ]
+            for size in _AT_ONCE.values()
+        }
         return cls(
             torch.from_numpy(term[::CHUNK] // CHUNK),
             torch.from_numpy(kind[::CHUNK]),
@@ -88,7 +107,6 @@ class _Layout:
             torch.from_numpy(term_of),
             torch.from_numpy(kind_of),
             rows,
-            list(torch.split(torch.from_numpy(uses), _AT_ONCE)),
             blocks,
         )
 
@@ -218,23 +236,28 @@ class CodedLogits:
     def chunk_sums(self, divisors: Tensor) -> tuple[Tensor, Tensor]:
         """See `Logits`."""
         best = torch.full_like(divisors, -torch.inf)
+        divides = bool((divisors != 1).any())
         parts = []
-        for terms, kinds in zip(self._blocks(self.table), self.layout.kinds_of, strict=True):
+        for block, terms in self._blocks(self.table):
             chunks = terms.view(-1, CHUNK, terms.shape[1])
             largest = _largest(chunks)
-            logits = largest + self.flags[kinds].amax(1)
+            logits = largest + self.flags[block.kinds].amax(1)
             best = torch.maximum(best, logits.amax(0))
             near = logits >= best - _REACH * divisors
-            sums = torch.zeros_like(largest)
-            columns = near.any(0).nonzero()[:, 0]
-            if len(columns) * _COPIED > terms.shape[1]:
-                sums = _sums(chunks, largest, divisors)
-            elif len(columns):
-                some = (x.index_select(-1, columns) for x in (chunks, largest, divisors))
-                sums.index_copy_(1, columns, _sums(*some))
-            parts.append((largest, sums.masked_fill_(~near, 0)))
+            chunk, row = near.nonzero(as_tuple=True)
+            if len(chunk) * _COPIED < near.numel():
+                some = chunks[chunk, :, row].sub_(largest[chunk, row, None])
+                powers = some.div_(divisors[row, None]).exp_()
+                sums = torch.zeros_like(largest).index_put_((chunk, row), _folded(powers))
+            else:
+                chunks -= largest[:, None]
+                if divides:
+                    chunks /= divisors
+                sums = _folded(chunks.exp_())
+            parts.append((largest, sums))
         largest, sums = (torch.cat(part)[self.layout.terms] for part in zip(*parts, strict=True))
         largest += self.flags[self.layout.kinds]
+        sums.masked_fill_(largest < best - _REACH * divisors, 0)
         return largest.mT.contiguous(), sums.mT.contiguous()
 
     def chunk(self, chosen: Tensor) -> tuple[Tensor, Tensor]:
@@ -254,15 +277,17 @@ class CodedLogits:
         table, flags = (x if rows is None else x[:, list(rows)] for x in (self.table, self.flags))
         logits = torch.empty(table.shape[1], codes.VOCAB_SIZE)
         for columns in torch.split(torch.arange(table.shape[1]), _ROWS_AT_ONCE):
-            terms = torch.cat(list(self._blocks(table[:, columns])))
+            terms = torch.cat([terms for _, terms in self._blocks(table[:, columns])])
             some = terms.index_select(0, self.layout.term_of)
             logits[columns] = some.add_(flags[:, columns][self.layout.kind_of]).mT
         return logits
 
-    def _blocks(self, table: Tensor) -> Iterator[Tensor]:
-        """Yield the terms of some chunks at a time, (tokens, columns)."""
-        for rows, bounds in self.layout.blocks:
-            yield F.embedding_bag(rows, table, bounds, mode="sum", include_last_offset=True)
+    def _blocks(self, table: Tensor) -> Iterator[tuple[_Block, Tensor]]:
+        """Yield some chunks at a time with their terms, (terms, columns)."""
+        size = next(size for most, size in _AT_ONCE.items() if table.shape[1] <= most)
+        for block in self.layout.blocks[size]:
+            rows, bounds = block.rows, block.bounds
+            yield block, F.embedding_bag(rows, table, bounds, mode="sum", include_last_offset=True)
 
     def _terms(self, rows: Tensor) -> Tensor:
         """Return the terms that are sums of these rows: (n, m, 8) to (n, m, streams)."""
@@ -270,18 +295,18 @@ class CodedLogits:
         return terms.view(*rows.shape[:2], -1)
 
 
-def _sums(chunks: Tensor, largest: Tensor, divisors: Tensor) -> Tensor:
-    """Return the sums of exp((term - largest) / divisor) of each chunk; overwrites the terms."""
-    chunks -= largest[:, None]
-    chunks /= divisors
-    return chunks.exp_().sum(1)
-
-
 def _largest(chunks: Tensor) -> Tensor:
     """Return the largest of each chunk, (chunks, CHUNK, columns) to (chunks, columns)."""
-    while chunks.shape[1] > 1:
-        chunks = torch.maximum(*chunks.chunk(2, dim=1))
-    return chunks[:, 0]
+    if chunks.shape[2] >= _WIDE:
+        return chunks.amax(1)
+    return _folded(chunks, torch.maximum)
+
+
+def _folded(x: Tensor, operation: Callable[[Tensor, Tensor], Tensor] = torch.add) -> Tensor:
+    """Reduce the dimension 1, halving it each time: in the same order for all shapes."""
+    while x.shape[1] > 1:
+        x = operation(*x.chunk(2, dim=1))
+    return x[:, 0]
 
 
 def _padded(chosen: npt.NDArray[np.bool_]) -> Ids:
