@@ -23,7 +23,7 @@ from harness.rules.evidence.subjects import (
     items,
     repeats,
 )
-from harness.rules.habits import unmeasured
+from harness.rules.habits import MALFORMED_HEADERS, unmeasured
 from harness.rules.rule import CHAT, HARMONY, RAW_COT, RESPONSES, Problem
 
 family = Family("reply", CHAT, component="format")
@@ -164,6 +164,7 @@ def _leads_somewhere(answer: Answer) -> bool:
     apis=("responses",),
     source=RAW_COT,
     fix="Put the reasoning item before the message or call that it leads to.",
+    habit=MALFORMED_HEADERS,
 )
 def _item_order(answer: Answer) -> Iterator[Problem]:
     """The reasoning item of a response precedes the message or call that it leads to.
