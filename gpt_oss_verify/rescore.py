@@ -28,8 +28,7 @@ class ReaderOptions:
     """Who reads the replies."""
 
     checkpoint: Path | None = None
-    """Folder of the model's checkpoint, in OpenAI's or Hugging Face's layout. Default: the bundled
-    one, for runs of gpt-oss-small."""
+    """Folder of the checkpoint that reads. Default: the bundled one, for runs of gpt-oss-small."""
     device: Literal["cpu", "cuda"] = "cpu"
     """Where to compute. Default: cpu."""
     dtype: Literal["float32", "bfloat16"] | None = None
@@ -37,8 +36,7 @@ class ReaderOptions:
     threads: int | None = None
     """CPU threads. Default: all cores."""
     witness: str | None = None
-    """URL of a server with logprobs of prompts, such as vLLM, instead of a checkpoint; 'provider'
-    is the provider of the run itself."""
+    """URL of a server that reads instead, such as vLLM, or `provider` for that of the run."""
     witness_model: str | None = None
     """The model's name at the witness. Default: that of the run."""
     witness_key_env: str | None = None
