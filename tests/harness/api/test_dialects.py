@@ -225,13 +225,14 @@ def test_well_formed_replies_are_read(api: Api, streaming: bool, called: bool) -
     sent = mock.usual_reply(first(DIALECTS[api], tools=(TOOL,) if called else ()))
     raw, chat = whole(sent, chat=api == "chat"), api == "chat"
     content = blocks(sent, chat=chat) if streaming else raw
+    cached = None if chat else 0
     reply = DIALECTS[api].read(exchange(content, streaming=streaming))
     assert reply == Reply(
         reasoning=mock.COT,
         text="" if called else "Done: café ✓",
         calls=(ToolCall("call_1", "get_weather", '{"a": "b"}'),) if called else (),
         finish="tool_calls" if called else "stop",
-        usage=Usage(50, 32, 10, 82) if called else Usage(50, 24, 10, 74),
+        usage=Usage(50, 32, 10, 82, cached) if called else Usage(50, 24, 10, 74, cached),
         raw=reply.raw,
     )
     assert {key: reply.raw[key] for key in raw} == raw
