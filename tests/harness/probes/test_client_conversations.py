@@ -374,6 +374,7 @@ def test_what_a_rule_says_to_raise_in_a_client_was_tried() -> None:
     assert said <= found | CONTENT_RULES
 
 
+@pytest.mark.xfail(strict=True, reason="detectors read conversations of clients, not of probes")
 def test_a_foreign_first_event_in_streams_of_probes_breaks_those_that_raise() -> None:
     made = [
         with_damage(one, "foreign-event-first")
