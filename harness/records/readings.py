@@ -23,7 +23,6 @@ Unread = Literal[
     "empty",
     "unrenderable",
     "prescribed",
-    "too_long",
     "refused_by_reader",
 ]
 """Why a reply was not read."""
@@ -41,7 +40,6 @@ UNREAD: Mapping[str, str] = {
     "empty": "nothing to read: no text and no call",
     "unrenderable": "the reference renders no prompt of this request",
     "prescribed": "prescribed by the reference server, not written by its model",
-    "too_long": "longer than the reader's limit",
     "refused_by_reader": "the reader returned no logprobs for it",
 }
 """The same in words."""
