@@ -169,7 +169,7 @@ def scored_attention(
     scores[..., 0] = sinks[:, None]
     query = query.view(batch, length, kv_heads, group, size).permute(0, 2, 3, 1, 4)
     query = query.reshape(batch, kv_heads, group * length, size)
-    scores = scores.view(-1, kv_heads, group * length, keys)
+    scores = scores.view(len(scores), kv_heads, group * length, keys)
     out = F.scaled_dot_product_attention(query, key, value, attn_mask=scores)
     out = out.view(batch, kv_heads, group, length, size).permute(0, 3, 1, 2, 4)
     return out.reshape(batch, length, heads * size)
