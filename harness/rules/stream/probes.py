@@ -168,6 +168,7 @@ def _prompt_tokens(asked_alike: Sent) -> Trials:
     "parity.usage.prompt.count",
     _REQUESTS,
     fix="Report the engine's own count of prompt tokens in streams, too.",
+    relations=UNRELIABLE_PROMPT_TOKENS,
 )
 def _counted_otherwise(asked_alike: Sent) -> Trials:
     """Streaming and non-streaming replies report the same prompt tokens.
