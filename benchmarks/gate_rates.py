@@ -6,20 +6,26 @@ A run has 36 cases, two APIs, and k tries of each case over each API, which alte
 streaming and non-streaming. The success rates of the cases are equal, or they differ (beta
 distributed, 30% of the variance between cases) and are the same in all runs, or they differ and
 are drawn for every run, so that the mean over the cases of a run deviates from the stated rate.
-Single cases are compared with a reference run of the same provider with 5 tries. It takes about
-four minutes on one core.
+Single cases are compared with a reference run of the same provider with 5 tries. The runs of the
+table of looks are planned, scored and decided by the functions of the product. It takes about ten
+minutes on one core.
 """
 
 import argparse
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import betaincinv
 
-from harness.records.figures import ExchangeCounts
-from harness.records.settings import Thresholds
+from gpt_oss_verify.planning import DEFAULT_TRIES, FIRST_TRIES, MOST_FURTHER
+from harness.records.conditions import BOTH_APIS, Condition
+from harness.records.figures import Decision, ExchangeCounts
+from harness.records.scores import Outcome
+from harness.records.settings import Sampling, Thresholds
+from harness.run.cases import load_suite
 from harness.statistics.rates import at_least
 from harness.statistics.two_rates import (
     above,
@@ -32,7 +38,10 @@ from harness.statistics.two_rates import (
     pass_level,
     spread_failures,
 )
+from harness.tasks.task import not_run
+from harness.tasks.tool_calling import ToolCalling
 from harness.text import percentage
+from harness.verdict import success_rate
 from harness.verdict.gate import server_errors
 from harness.verdict.reference_rate import DEFAULT_REFERENCE
 
@@ -204,6 +213,68 @@ def special_table(runs: int, rng: np.random.Generator) -> Iterator[str]:
         yield f"| {name} | {percentage(found.passed)} | {percentage(found.failed)} |"
 
 
+def looked_at(
+    rates: NDArray[np.float64], rng: np.random.Generator, *, tries: int
+) -> tuple[Decision | None, int]:
+    """The decision on one run, and its attempts; with `FIRST_TRIES`, it gets what is undecided.
+
+    `rates` are those of one run of `case_rates`; a case that is never passed adds nothing here.
+    """
+    suite, thresholds = load_suite(), Thresholds()
+    conditions = [Condition(model="", api=api, mode=None) for api in BOTH_APIS]
+    places = {case.id: place for place, case in enumerate(suite.cases)}
+    passed: dict[str, bool] = {}
+    further: Counter[str] = Counter()
+    while True:
+        task = ToolCalling(suite, conditions, tries=tries, sampling=Sampling(), further=further)
+        scores = []
+        for attempt in task.all_attempts():
+            api, mode = BOTH_APIS.index(attempt.condition.api), int(attempt.condition.streaming)
+            chance = rates[api, mode, places[attempt.sample.id]]
+            good = passed.setdefault(attempt.id, bool(rng.random() < chance))
+            outcome: Outcome = "success" if good else "no_tool_call"
+            scores.append(replace(not_run(attempt), outcome=outcome, value=float(good)))
+        results = list(task.results(scores))
+        left = MOST_FURTHER * CASES * APIS - further.total()
+        looks = tries == FIRST_TRIES
+        more = success_rate.further_tries(results, thresholds, left) if looks else {}
+        if not more:
+            decided = success_rate.decide(results, thresholds, sequential=looks)
+            return decided.decision, len(passed)
+        further += Counter(more)
+
+
+def table_of_looks(runs: int, rng: np.random.Generator) -> Iterator[str]:
+    """Runs in which undecided modes alone get further tries, beside runs with five tries."""
+    yield "| rate | looks: passes / fails | attempts, mean and 90% | k = 5: passes / fails |"
+    yield "| --- | ---: | ---: | ---: |"
+    for mean, kind, bad in (
+        (0.995, "equal", None), (0.99, "equal", None), (DEFAULT_REFERENCE, "equal", None),
+        (DEFAULT_REFERENCE, "redrawn", None), (0.97, "equal", None), (0.95, "equal", None),
+        (LOWER, "equal", None), (LOWER, "redrawn", None), (0.85, "equal", None),
+        (0.995, "equal", LOWER), (0.995, "equal", 0.85),
+    ):  # fmt: skip
+        rates = case_rates(mean, kind, runs, rng).copy()
+        rates[:, 0, 0] = rates[:, 0, 0] if bad is None else bad
+        rates = np.broadcast_to(rates, (runs, APIS, MODES, CASES))
+        every = {
+            tries: [looked_at(each, rng, tries=tries) for each in rates]
+            for tries in (FIRST_TRIES, DEFAULT_TRIES)
+        }
+        shown = [
+            " / ".join(
+                percentage(float(np.mean([decision == wanted for decision, _ in found])))
+                for wanted in ("pass", "fail")
+            )
+            for found in every.values()
+        ]
+        made = [attempts for _, attempts in every[FIRST_TRIES]]
+        name = percentage(mean) + (", differ" if kind == "redrawn" else "")
+        name += "" if bad is None else f", one mode of one API {percentage(bad, 0)}"
+        attempts = f"{np.mean(made):.0f}, {np.quantile(made, 0.9):.0f}"
+        yield f"| {name} | {shown[0]} | {attempts} | {shown[1]} |"
+
+
 def guide_table() -> Iterator[str]:
     """How often the rule of OpenAI's guide fails good providers."""
     yield "| rate of every try | k = 5 | k = 10 | k = 20 |"
@@ -242,12 +313,14 @@ def server_error_table(runs: int, rng: np.random.Generator) -> Iterator[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Simulated error rates of the gate.")
     parser.add_argument("--runs", type=int, default=2000, help="simulated runs per figure")
+    parser.add_argument("--looks", type=int, default=400, help="runs of the table of looks")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     rng = np.random.default_rng(options.seed)
     for title, rows in (
         ("passes / fails", error_table(options.runs, rng)),
         ("special runs", special_table(options.runs, rng)),
+        ("looks", table_of_looks(options.looks, rng)),
         ("the guide's rule fails", guide_table()),
         ("failures before a success", server_error_table(options.runs, rng)),
     ):

@@ -7,7 +7,7 @@ from pathlib import Path
 from evals.cost import Cost, Expectation, Part, expect
 from evals.restoring import all_tasks
 from gpt_oss_verify.options import DEFAULT_OUT, Options, RunOptions
-from gpt_oss_verify.planning import with_further_tries
+from gpt_oss_verify.planning import undecided_tries, with_further_tries, with_tries_beyond
 from gpt_oss_verify.progress import LineDisplay, display
 from gpt_oss_verify.resolve import resolve
 from gpt_oss_verify.screen import print_raw, say, show, stdout
@@ -128,10 +128,15 @@ def sample_with_progress(
     try:
         with display(plan.info, debug=debug) as screen:
             sample(plan, folder, screen, judge)
-            if plan.info.settings.first_tries and not _is_settled(plan, folder, judge):
-                plan = with_further_tries(plan, folder)
-                judge = Judge(folder, plan.tasks)
-                screen.tell("the first tries found something; all others follow")
+            while (longer := _longer(plan, folder, judge)) is not None:
+                if longer.info.settings.first_tries:
+                    judge.replan(longer.tasks)
+                    added = longer.info.planned - plan.info.planned
+                    screen.tell(f"the rate of tool calls is undecided; {added} more tries follow")
+                else:
+                    judge = Judge(folder, longer.tasks)
+                    screen.tell("the first tries found something; all others follow")
+                plan = longer
                 sample(plan, folder, screen, judge)
     except (ProviderUnavailableError, ConfigurationError) as error:
         discarded = not plan.info.resumed and run_folder.discard_unused(folder)
@@ -164,17 +169,27 @@ def sample_with_progress(
     return judge
 
 
-def _is_settled(plan: Plan, folder: Path, judge: Judge) -> bool:
-    """Whether no further tries are made: the first ones found nothing, or the run was stopped.
+def _longer(plan: Plan, folder: Path, judge: Judge) -> Plan | None:
+    """Return the plan with more tries after first tries that do not settle the run.
 
-    A run passes so only if all its attempts do, which is rarer than that it passes with all tries.
+    All tries follow a finding, a case that was never passed, and whatever else is no PASS. Where
+    only the rate of tool calls is undecided, its API and mode alone get more, until it is decided
+    or they would be as many as all tries.
     """
-    if plan.budget.stopped is not None:
-        return True
+    if not plan.info.settings.first_tries or plan.budget.stopped is not None:
+        return None
     analysis = judge.so_far(read_run_info(folder))
     found = any(result.status in ("failed", "warned") for result in analysis.checks)
-    failed = any(result.failed for result in analysis.results if not result.is_eval)
-    return analysis.verdict.decision == "pass" and not found and not failed
+    calling = analysis.tool_calling
+    lost = any(not passed for each in calling for passed, made in each.cases.values() if made)
+    if found or lost:
+        return with_further_tries(plan, folder)
+    if further := undecided_tries(plan, calling):
+        return with_tries_beyond(plan, folder, further)
+    tried = any(result.further for result in calling)
+    return (
+        None if tried or analysis.verdict.decision == "pass" else with_further_tries(plan, folder)
+    )
 
 
 def grade(run: Path, options: Options, *, unread: bool, debug: bool, as_json: bool) -> int:

@@ -1,7 +1,8 @@
 """From options to the plan of a run, a new one or an earlier one: provider, tasks and budget."""
 
 import sys
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -19,6 +20,7 @@ from gpt_oss_verify.screen import say
 from harmony.installed import harmony_package
 from harness.errors import ConfigurationError
 from harness.golden import files as golden_files
+from harness.records.analysis import TaskResult
 from harness.records.conditions import EFFORTS, MODES, Condition, Mode
 from harness.records.runs import RunInfo, RunSettings
 from harness.records.settings import Layer, Sampling, layered
@@ -28,11 +30,13 @@ from harness.run.run_log import read_run_info
 from harness.tasks.plan import Plan, continued, new_info
 from harness.tasks.suite import restored_tasks, suite_tasks
 from harness.tasks.task import Task
-from harness.verdict.success_rate import fewest_tries
+from harness.verdict.success_rate import fewest_tries, further_tries
 
 DEFAULT_TRIES = 5
 FIRST_TRIES = 2
 """Tries that a run without `--tries` makes before it looks whether they found something."""
+MOST_FURTHER = 4
+"""Further tries of each case on average; they cost as many requests as all tries of the suite."""
 DEFAULT_MAX_TURNS = 10
 DEFAULT_EFFORT = "medium"
 QUICK_MARGIN = 10.0
@@ -187,6 +191,41 @@ def with_further_tries(plan: Plan, folder: Path) -> Plan:
     return replace(plan, tasks=tasks, info=info)
 
 
+def undecided_tries(plan: Plan, results: Sequence[TaskResult]) -> Mapping[str, int]:
+    """Return the tries that may decide the rate of tool calls, by API and mode; see `further_tries`.
+
+    They are at most `MOST_FURTHER` of each case, over all APIs and modes together.
+    """
+    thresholds = plan.info.settings.thresholds
+    if thresholds.by_guide or not results:
+        return {}
+    made = sum(sum(result.further.values()) for result in results)
+    most = sum(result.samples * MOST_FURTHER for result in results)
+    return further_tries(results, thresholds, most - made)
+
+
+def with_tries_beyond(plan: Plan, folder: Path, further: Mapping[str, int]) -> Plan:
+    """Return the plan of a run with so many more tries of tool calls, by API and mode.
+
+    Raises ConfigurationError or RunLogError.
+    """
+    info = read_run_info(folder)
+    tasks = tuple(
+        task.model_copy(
+            update={
+                "further": dict(Counter(task.further) + Counter(further)),
+                "planned": task.planned + sum(further.values()),
+            }
+        )
+        if task.kind == "tool_calling"
+        else task
+        for task in info.tasks
+    )
+    info = info.model_copy(update={"tasks": tasks, "ended": None, "finished_at": None})
+    evals = (task for task in plan.tasks if isinstance(task, EvalTask))
+    return replace(plan, tasks=(*restored_tasks(folder, info), *evals), info=info)
+
+
 def resume(folder: Path, options: Options) -> Plan:
     """Return the plan that finishes a run, or adds the tries of the options to it.
 
@@ -224,7 +263,13 @@ def _with_tries(folder: Path, info: RunInfo, tries: int) -> RunInfo:
     if all(task.tries == tries for task in more):
         return info
     tasks = tuple(
-        task.model_copy(update={"tries": tries, "planned": task.planned // task.tries * tries})
+        task.model_copy(
+            update={
+                "tries": tries,
+                "further": {},
+                "planned": (task.planned - sum(task.further.values())) // task.tries * tries,
+            }
+        )
         if task in more
         else task
         for task in info.tasks

@@ -167,7 +167,8 @@ def _failures(results: Sequence[TaskResult], labels: Labels, texts: Texts) -> It
     failures = [(result, failed) for result in results for failed in result.failures]
     for result, failed in sorted(failures, key=lambda pair: pair[1].mean):
         prompt = failed.prompt or texts.get((result.task, failed.sample))
-        planned = f", {result.tries} planned" if failed.tries < result.tries else ""
+        tries = result.tries + result.further.get(failed.sample, 0)
+        planned = f", {tries} planned" if failed.tries < tries else ""
         passed = f"{failed.passed} of {failed.tries} passed{planned}"
         yield Failure(
             head=passed if result.rubric is None else f"scores {percent(failed.mean)}%",
@@ -208,7 +209,10 @@ def _size(analysis: Analysis, labels: Labels) -> str:
     parts = []
     if results := analysis.tool_calling:
         cases = counted(results[0].samples, "case")
-        text = f"{cases} × {counted(results[0].tries, 'try', 'tries')}, {_progress(results)}"
+        tries = counted(results[0].tries, "try", "tries")
+        further = sum(sum(result.further.values()) for result in results)
+        more = f" and {further} further" if further else ""
+        text = f"{cases} × {tries}{more}, {_progress(results)}"
         if analysis.bad_lines:
             text += f" ({counted(analysis.bad_lines, 'invalid line')} of the case file skipped)"
         parts.append(text)

@@ -141,11 +141,12 @@ def _sample(
     result: TaskResult, name: str, sample: str, problems: Sequence[str], *, tolerant: bool
 ) -> TestCase:
     passed, made = result.cases[sample]
+    planned = result.tries + result.further.get(sample, 0)
     head = f"{passed} of {counted(made, 'try', 'tries')} passed"
-    if made < result.tries:
-        head += f", {result.tries} planned"
+    if made < planned:
+        head += f", {planned} planned"
     outcome: Result = "failure" if problems and not tolerant else "passed"
-    if made < result.tries and not problems:
+    if made < planned and not problems:
         outcome = "skipped"
     place = f"{result.task}.{name.replace(' · ', '.')}"
     return _test(place, sample, outcome, [f"{head}.", *problems], head)

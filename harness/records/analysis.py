@@ -87,6 +87,9 @@ class TaskResult(Record):
     no_reply: Mapping[str, int] = Field(
         default={}, description="attempts at each case that failed only because no reply came"
     )
+    further: Mapping[str, int] = Field(
+        default={}, description="planned attempts at each case beyond `tries`"
+    )
     modes: Mapping[Mode, Mapping[str, PassedTries]] = Field(
         default={}, description="tries of each case in each mode, if the modes alternate"
     )

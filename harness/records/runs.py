@@ -114,6 +114,10 @@ class TaskInfo(Record):
     samples: int = Field(description="samples under each condition")
     tries: int = Field(description="planned attempts at each sample under each condition")
     planned: int
+    further: Mapping[str, int] = Field(
+        default={},
+        description="planned attempts beyond `tries`, by API and mode: its rate was not decided",
+    )
     sampling: Sampling = Sampling()
     dataset: DatasetInfo | None = None
     imported: ImportInfo | None = None

@@ -149,7 +149,7 @@ def not_passed(folder: Path) -> tuple[Suite | None, tuple[str, ...]]:
         case
         for result in analysis.tool_calling
         for case, (passed, _) in result.cases.items()
-        if passed < result.tries
+        if passed < result.tries + result.further.get(case, 0)
     }
     for score in read_scores(folder):
         shown = {f.id for f in score.findings if f.severity != "info"} & set(unclear)

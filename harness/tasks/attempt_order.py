@@ -46,7 +46,7 @@ def stages(tasks: Iterable[Task]) -> Iterator[Stage]:
 
 def planned_attempts(tasks: Sequence[Task]) -> Iterator[Attempt]:
     """Yield all attempts."""
-    for number in range(1, max((task.info.tries for task in tasks), default=0) + 1):
+    for number in range(1, max((task.last_try for task in tasks), default=0) + 1):
         for task in tasks:
             yield from task.attempts(number)
 

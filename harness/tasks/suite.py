@@ -73,6 +73,7 @@ def restored_tasks(folder: Path, info: RunInfo) -> list[Task]:
             planned_cases(restored_suite(folder, calling.files), settings),
             calling.conditions,
             tries=calling.tries,
+            further=calling.further,
             sampling=calling.sampling,
             strict=settings.strict,
             extra_body=info.provider.extra_body,

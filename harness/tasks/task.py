@@ -97,8 +97,13 @@ class Task(ABC):
 
     def all_attempts(self) -> Iterator[Attempt]:
         """Yield every planned attempt, first tries first."""
-        for number in range(1, self.info.tries + 1):
+        for number in range(1, self.last_try + 1):
             yield from self.attempts(number)
+
+    @property
+    def last_try(self) -> int:
+        """The highest number of a planned attempt."""
+        return self.info.tries
 
     def attempt(
         self, sample: Sample, condition: Condition, number: int, **members: object

@@ -25,7 +25,10 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
+from itertools import count, islice
 from pathlib import Path
+from random import Random
 from statistics import mean
 from typing import Any
 
@@ -66,8 +69,13 @@ class ToolCalling(Task):
         sampling: Sampling,
         strict: bool = False,
         extra_body: Mapping[str, Any] = {},
+        further: Mapping[str, int] = {},
     ) -> None:
-        """Prepare the cases of `suite`; with `strict`, only exactly the expected arguments pass."""
+        """Prepare the cases of `suite`; with `strict`, only exactly the expected arguments pass.
+
+        `further` is as in `TaskInfo`. These attempts are made round by round; in each round, an API
+        and mode tries half of the cases if the modes alternate, in random order.
+        """
         self.suite = suite
         self._strict = strict
         self.extra_body = extra_body
@@ -78,7 +86,8 @@ class ToolCalling(Task):
             conditions=tuple(conditions),
             samples=len(suite.cases),
             tries=tries,
-            planned=len(suite.cases) * len(conditions) * tries,
+            planned=len(suite.cases) * len(conditions) * tries + sum(further.values()),
+            further=further,
             sampling=sampling,
             files={CASES_FILE: suite.cases_file.sha256, TOOLS_FILE: suite.tools_file.sha256},
         )
@@ -94,14 +103,45 @@ class ToolCalling(Task):
         Where the modes alternate, every second case starts with the other mode, so that each try
         has as many attempts in one mode as in the other.
         """
-        if number > self.info.tries:
-            return
         for place, case in enumerate(self.suite.cases):
             prompt = (Message("user", case.prompt),)
             sample = Sample(case.id, prompt, self.suite.tools, case.instructions)
-            for condition in self.info.conditions:
-                mode = condition.mode or MODES[(place + number) % len(MODES)]
-                yield self.attempt(sample, condition.model_copy(update={"mode": mode}), number)
+            for planned in self.info.conditions:
+                mode = planned.mode or MODES[(place + number) % len(MODES)]
+                condition = planned.model_copy(update={"mode": mode})
+                if number <= self.info.tries or (case.id, condition, number) in self._further:
+                    yield self.attempt(sample, condition, number)
+
+    @property
+    def last_try(self) -> int:
+        """The highest number of a planned attempt."""
+        return max((number for *_, number in self._further), default=self.info.tries)
+
+    @cached_property
+    def _further(self) -> frozenset[tuple[str, Condition, int]]:
+        """The further attempts: case, condition with its mode, and number."""
+        return frozenset(
+            (case, condition, number)
+            for planned in self.info.conditions
+            for mode in ((planned.mode,) if planned.mode else MODES)
+            for condition in (planned.model_copy(update={"mode": mode}),)
+            for case, number in islice(
+                self._beyond(planned, mode), self.info.further.get(condition.name, 0)
+            )
+        )
+
+    def _beyond(self, planned: Condition, mode: Mode) -> Iterator[tuple[str, int]]:
+        """Yield the cases that a mode tries after all planned rounds, and the number of each."""
+        places = range(len(self.suite.cases))
+        for number in count(self.info.tries + 1):
+            for place in Random(number).sample(places, len(places)):  # noqa: S311 (no secret)
+                if planned.mode or MODES[(place + number) % len(MODES)] == mode:
+                    yield self.suite.cases[place].id, number
+
+    def plans(self, rollout: Rollout) -> bool:
+        """Return whether condition and attempt of a rollout are planned; the sample may not be."""
+        further = (rollout.sample, rollout.condition, rollout.attempt) in self._further
+        return further or super().plans(rollout)
 
     def target(self, rollout: Rollout) -> str:
         """Return the expected call: `get_weather({"city": "Lisbon"})`."""
@@ -132,13 +172,17 @@ class ToolCalling(Task):
         failures = FailedSamples()
         for score in made:
             failures.add(score)
-        best = [tries - failed[case.id] + silent[case.id] for case in self.suite.cases]
+        further = Counter(
+            case for case, tried, _ in self._further if self.group_of(tried) == condition
+        )
+        lost = {case.id: failed[case.id] - silent[case.id] for case in self.suite.cases}
         return TaskResult(
             task=NAME,
             condition=condition,
             samples=len(self.suite.cases),
             tries=tries,
-            planned=len(self.suite.cases) * tries,
+            planned=len(self.suite.cases) * tries + further.total(),
+            further=further,
             outcomes=dict(Counter[Outcome](score.outcome for score in planned).most_common()),
             invalid=sum(score.invalid for score in made),
             exact=sum(score.value == 1 and score.exact is True for score in made),
@@ -146,8 +190,8 @@ class ToolCalling(Task):
             cases={case.id: (successes[case.id], done[case.id]) for case in self.suite.cases},
             no_reply=dict(silent),
             modes=_modes(planned) if condition.mode is None else {},
-            best_pass_at=mean(count > 0 for count in best),
-            best_pass_hat=mean(count >= tries for count in best),
+            best_pass_at=mean(tries + further[case] > lost[case] for case in lost),
+            best_pass_hat=mean(lost[case] <= 0 for case in lost),
             failures=failures.lowest(self._of_failure),
             failed=len(failures),
             **sums(made),

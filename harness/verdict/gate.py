@@ -125,6 +125,7 @@ def decide(
                 ),
                 unverified=(*unverified, *decided["inconclusive"]),
                 met=(*decided["pass"], *requirements.met(thresholds)),
+                sequential=info.settings.first_tries or any(result.further for result in calling),
             )
         )
     if evals:
@@ -195,6 +196,7 @@ def decide_calls_and_probes(
     broken: Sequence[str] = (),
     unverified: Sequence[str] = (),
     met: Sequence[str] = (),
+    sequential: bool = False,
 ) -> PartVerdict:
     """Decide by invalid responses, failed rules, and the success rate of tool calls.
 
@@ -203,7 +205,8 @@ def decide_calls_and_probes(
     attempts are missing or nothing was judged.
 
     `stopped` is a sentence, `broken` and `unverified` are requirements of the gate that the run
-    violates or cannot judge, and `met` those that are reasons to pass.
+    violates or cannot judge, and `met` those that are reasons to pass. `sequential` is as in
+    `success_rate.decide`.
     """
     silent = list(_too_silent(results))
     problems = [*_invalid(results, thresholds), *silent, *_failures(rules), *broken]
@@ -219,7 +222,11 @@ def decide_calls_and_probes(
     missing = [cut_off, *ended] if made < planned else []
     if any(result.finished < result.planned for result in results):
         missing.append(success_rate.so_far(results))
-    rates = decide_rates(results, thresholds, complete=not missing) if results else None
+    rates = (
+        decide_rates(results, thresholds, complete=not missing, sequential=sequential)
+        if results
+        else None
+    )
     warnings = (*_silence(results, silent), *(rates.warnings if rates else ()))
     if problems or (rates and rates.decision == "fail"):
         low = rates.reasons if rates and rates.decision == "fail" else ()
@@ -281,11 +288,15 @@ def _ranked(parts: Sequence[T]) -> list[T]:
 
 
 def decide_rates(
-    results: Sequence[TaskResult], thresholds: Thresholds, *, complete: bool
+    results: Sequence[TaskResult],
+    thresholds: Thresholds,
+    *,
+    complete: bool,
+    sequential: bool = False,
 ) -> PartVerdict:
     """Return the decision on success rates by the rule of the gate."""
     if not thresholds.by_guide:
-        return success_rate.decide(results, thresholds)
+        return success_rate.decide(results, thresholds, sequential=sequential)
     low = [
         reason
         for result in results

@@ -65,6 +65,11 @@ class Judge:
         self._exchanges = ExchangeCounter(probes)
         self._shared: dict[Any, Any] = {}
 
+    def replan(self, tasks: Sequence[Task]) -> None:
+        """Go on with the tasks of a longer run, which score what was read as the former ones."""
+        self.tasks = tasks
+        self._by_name = {task.name: task for task in tasks}
+
     def read(self) -> None:
         """Score what was added to the log since it was last read; of an id, the first record.
 

@@ -5,7 +5,7 @@ The rule of OpenAI's guide is the other decision: pass@k and pass^k above 90% in
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
@@ -73,8 +73,12 @@ class WeakCase:
     worse: bool
 
 
-def decide(results: Sequence[TaskResult], thresholds: Thresholds) -> PartVerdict:
+def decide(
+    results: Sequence[TaskResult], thresholds: Thresholds, *, sequential: bool = False
+) -> PartVerdict:
     """Decide by the best ending: missing tries pass. Raises ConfigurationError.
+
+    With `sequential`, the number of tries followed from earlier looks (see `further_tries`).
 
     Tries without a reply are left out, except where a single case may be broken: they are no
     evidence about tool calling, but a server must not fail to answer one and the same case.
@@ -103,13 +107,45 @@ def decide(results: Sequence[TaskResult], thresholds: Thresholds) -> PartVerdict
     if under:
         return PartVerdict("inconclusive", (_few_cases_reason(under, target),), warnings)
     undecided = [tried for tried in conditions if _evidence(tried, target) < two_rates.pass_level()]
-    undecided += [e for e in modes if not two_rates.above(e.best, e.planned, target.lower)]
+    undecided += [mode for mode in modes if not _is_above(mode, target, sequential=sequential)]
     if undecided:
         return replace(_undecided(undecided, target, results, len(tested)), warnings=warnings)
     worst = min(conditions, key=_best_rate)
     return PartVerdict(
         "pass", (_pass_reason(worst, target, thresholds, len(conditions)),), warnings
     )
+
+
+def further_tries(
+    results: Sequence[TaskResult], thresholds: Thresholds, most: int
+) -> Mapping[str, int]:
+    """Return the tries that may settle an undecided run, by API and mode; nothing if none can.
+
+    Only the modes whose own rate is undecided get more: as many as settle it if all of them pass,
+    at most one for each case, and at most `most` in all. So a run is looked at when it can be
+    decided, until it is. Each look has the error rates of one: a mode passes by the evidence of
+    `harness.statistics.two_rates`, which has no look too many, and not by a test of one look.
+    Raises ConfigurationError.
+    """
+    if decide(results, thresholds, sequential=True).decision != "inconclusive":
+        return {}
+    target = target_of(thresholds)
+    modes = [counts for result in results for counts in _modes(result) or [_counts(result)]]
+    wanted: dict[str, int] = {}
+    for counts in modes:
+        if not _is_above(counts, target, sequential=True):
+            lacking = two_rates.pass_level() - _evidence(counts, target)
+            needed = math.ceil(lacking / two_rates.evidence(1, 1, target.reference, target.lower))
+            left = most - sum(wanted.values())
+            wanted[counts.name] = min(needed, results[0].samples, left)
+    return {name: tries for name, tries in wanted.items() if tries > 0}
+
+
+def _is_above(counts: PassCounts, target: Target, *, sequential: bool) -> bool:
+    """Whether the tries of one mode exclude the lower rate."""
+    if sequential:
+        return _evidence(counts, target) >= two_rates.pass_level()
+    return two_rates.above(counts.best, counts.planned, target.lower)
 
 
 def forecast(
@@ -128,18 +164,21 @@ def forecast(
 
 
 def fewest_tries(samples: int, thresholds: Thresholds, *, alternating: bool = False) -> int:
-    """Return the tries of each of so many cases from which a run without a failure passes.
+    """Return the first tries of each of so many cases, with which a run without a failure passes.
 
     `alternating` is as in `forecast`. Raises ConfigurationError.
     """
-    return math.ceil(_fewest(thresholds, alternating=alternating) / samples)
+    return math.ceil(_fewest(thresholds, alternating=alternating, sequential=True) / samples)
 
 
-def _fewest(thresholds: Thresholds, *, alternating: bool) -> int:
+def _fewest(thresholds: Thresholds, *, alternating: bool, sequential: bool = False) -> int:
     """Return the tries under each condition from which a run without a failure passes."""
     target = target_of(thresholds)
     needed = 1 + two_rates.further_tries(1, 1, target.reference, target.lower, 1)
-    return max(needed, len(MODES) * two_rates.fewest_above(target.lower) if alternating else 0)
+    if not alternating:
+        return needed
+    in_mode = needed if sequential else two_rates.fewest_above(target.lower)
+    return max(needed, len(MODES) * in_mode)
 
 
 def so_far(results: Sequence[TaskResult]) -> str:
@@ -154,21 +193,30 @@ def _counts(result: TaskResult) -> PassCounts:
     made = result.finished - sum(result.no_reply.values())
     planned = result.planned - sum(result.no_reply.values())
     best = [
-        (succeeded + result.tries - finished, result.tries - result.no_reply.get(case, 0))
+        (
+            succeeded + _tries(result, case) - finished,
+            _tries(result, case) - result.no_reply.get(case, 0),
+        )
         for case, (succeeded, finished) in result.cases.items()
     ]
     means = tuple(good / tries if tries else 1.0 for good, tries in best)
     return PassCounts(result.name, passed, made, planned, means)
 
 
-def _modes(result: TaskResult) -> Iterator[PassCounts]:
-    """Yield the tries in each mode, if the modes alternate."""
+def _modes(result: TaskResult) -> list[PassCounts]:
+    """Return the tries in each mode, if the modes alternate."""
+    modes = []
     for mode, cases in result.modes.items():
         if cases:  # With one case and one try, one of the modes has none.
             passed, made, planned = map(sum, zip(*cases.values(), strict=True))
             best = [(e.passed + e.planned - e.finished, e.planned) for e in cases.values()]
             means = tuple(good / tries for good, tries in best)
-            yield PassCounts(f"{result.name} · {mode}", passed, made, planned, means)
+            modes.append(PassCounts(f"{result.name} · {mode}", passed, made, planned, means))
+    return modes
+
+
+def _tries(result: TaskResult, case: str) -> int:
+    return result.tries + result.further.get(case, 0)
 
 
 def _pooled(conditions: Sequence[PassCounts]) -> PassCounts:
@@ -192,7 +240,9 @@ def _weak_cases(results: Sequence[TaskResult], thresholds: Thresholds) -> Iterat
     groups = len(results) + (len(results) > 1)
     level = two_rates.case_level(groups * len(results[0].cases))
     for case in results[0].cases:
-        tried = [PassCounts(result.name, *result.cases[case], result.tries) for result in results]
+        tried = [
+            PassCounts(result.name, *result.cases[case], _tries(result, case)) for result in results
+        ]
         pooled = replace(_pooled(tried), name="")
         known = thresholds.reference_cases.get(case)
         for counts in (pooled, *tried):

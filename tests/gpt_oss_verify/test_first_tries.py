@@ -1,10 +1,10 @@
-"""A run makes its further tries only if the first ones find something."""
+"""A run makes its further tries only if the first ones find something, and where they do."""
 
 import json
 
 import pytest
 from background import in_background
-from healthy import provider_of
+from healthy import SUITE, correct, provider_of, without_call
 from mock_provider import MockProvider, status
 from replies import MODEL
 
@@ -46,3 +46,34 @@ def test_further_tries_follow_only_a_finding(bad, options, attempts, code, tmp_p
     assert info["ended"] == "complete"
     ids = [json.loads(line)["id"] for line in (folder / "rollouts.jsonl").read_text().splitlines()]
     assert len(set(ids)) == len(ids) == attempts * cases
+
+
+@pytest.mark.parametrize(
+    ("slips", "further", "attempts"),
+    [
+        ({0: 1}, {"chat · non-streaming": 20}, 92),  # the first try of a case, in one mode
+        ({0: 1, 1: 1}, {"chat · non-streaming": 20, "chat · streaming": 20}, 112),
+        ({0: 2}, {}, 180),  # a case that was never passed is a first sign: all tries follow
+    ],
+)
+def test_an_undecided_rate_gets_further_tries_in_its_mode_alone(slips, further, attempts, tmp_path):
+    left = {SUITE.cases[place].id: times for place, times in slips.items()}
+
+    def script(case):
+        if left.get(case.id, 0):
+            left[case.id] -= 1
+            return without_call(case)
+        return correct(case)
+
+    options = ("--suite", "tools", "--api", "chat", "--json", "--concurrency", "1")
+    with in_background(MockProvider(always=provider_of(script))) as server:
+        got = run(["--base-url", server.base_url, "--model", MODEL, *options])
+    (folder,) = (tmp_path / "runs").iterdir()
+    info = json.loads((folder / "run.json").read_text())
+    analysis = json.loads((folder / "analysis.json").read_text())
+    (task,), (result,) = info["tasks"], analysis["results"]
+    assert got == 0, analysis["verdict"]["reasons"]
+    assert (task["further"], task["planned"]) == (further, attempts)
+    assert result["finished"] == result["planned"] == attempts
+    assert info["settings"]["first_tries"] is bool(further)
+    assert info["ended"] == "complete"

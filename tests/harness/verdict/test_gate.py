@@ -21,7 +21,7 @@ from harness.verdict import gate
 from harness.verdict.coverage import Coverage, too_few_replies, too_little_judged, unsettled
 from harness.verdict.gate import decide_calls_and_probes, exit_code
 from harness.verdict.reference_rate import default_thresholds, target_of, with_reference
-from harness.verdict.success_rate import forecast
+from harness.verdict.success_rate import forecast, further_tries
 
 
 def estimate(value):
@@ -364,3 +364,42 @@ def test_one_try_of_each_case_cannot_pass_if_the_modes_alternate():
     (line,) = forecast(36, 1, Thresholds(), alternating=True)
     assert "than 58 tries" in line
     assert not list(forecast(36, 2, Thresholds(), alternating=True))
+
+
+SLIP = [alternating(tries=2, failed=(1, 0))]
+
+
+@pytest.mark.parametrize(
+    ("results", "most", "further"),
+    [
+        (SLIP, 288, {"chat · streaming": 20}),
+        (SLIP, 5, {"chat · streaming": 5}),
+        (SLIP, 0, {}),
+        (
+            [alternating(tries=2, failed=(1, 2))],
+            50,
+            {"chat · streaming": 20, "chat · non-streaming": 30},
+        ),
+        ([alternating(tries=2, failed=(4, 0))], 288, {"chat · streaming": 36}),
+        ([group(tries=1, failed=[1])], 288, {"chat · streaming": 20}),  # all tries in one mode
+        ([alternating(tries=2)], 288, {}),  # passes
+        ([alternating(tries=2, failed=(18, 18))], 288, {}),  # fails
+    ],
+)
+def test_an_undecided_mode_alone_gets_as_many_tries_as_may_settle_it(results, most, further):
+    assert further_tries(results, Thresholds(), most) == further
+
+
+@pytest.mark.parametrize(
+    ("failed", "sequential", "decision"),
+    [
+        (2, True, "pass"),
+        (3, True, "inconclusive"),
+        (3, False, "pass"),
+    ],
+)
+def test_tries_that_followed_from_looks_pass_by_the_evidence_of_each_mode(
+    failed, sequential, decision
+):
+    results = [alternating(tries=5, failed=(failed, 0))]
+    assert decide(results, Thresholds(), sequential=sequential).decision == decision
