@@ -43,6 +43,7 @@ help:
 	@echo "  make clients   measure what real clients need and send (Node.js; 14 CPU minutes); NEWEST=1: the newest"
 	@echo "  make readers   read tables with polars and duckdb, and junit.xml of two providers with Allure: RUNS='runs/a runs/b'"
 	@echo "  make meters    measure what load testers take for a first token and a success (installs them)"
+	@echo "  make harnesses measure what other harnesses misjudge (downloads their wheels: 25 MB)"
 	@echo "  make recorders measure what recorders and tracers keep of traffic (installs them; Node.js)"
 	@echo "Publish"
 	@echo "  make docs      build the documentation site in build/docs"
@@ -162,6 +163,10 @@ recorders: $(VENV)/.test
 .PHONY: meters
 meters: $(VENV)/.test
 	$(BIN)/python benchmarks/meters.py --write
+
+.PHONY: harnesses
+harnesses: $(VENV)/.test
+	$(BIN)/python benchmarks/harnesses.py --write
 
 # A commit that changes a line names it, says why, and stores it (--write).
 judgements: $(VENV)/.test

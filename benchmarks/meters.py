@@ -27,10 +27,10 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests/support"), str(ROOT / "benchmarks")
 
 from real.clients.packages import install  # noqa: E402
 from real.meters import server  # noqa: E402
+from real.table_in_page import keep, table_row  # noqa: E402
 
 DESCRIBED = ROOT / "benchmarks/real/meters/meters.yaml"
 PAGE = ROOT / "docs/real-traffic.md"
-_BEGIN, _END = "<!-- meters -->\n\n", "\n<!-- end of meters -->"
 _LONGEST = 300.0  # seconds of one test: assumed; most of it is the start of the load tester
 _REQUESTS = 3
 _TIMES = {"cot": "chat", "content": "chat", "cot, Responses": "responses"}
@@ -100,7 +100,7 @@ def line(python: Path, row: Mapping[str, Any], work: Path, address: str) -> str:
     for kind, api in _FAILURES.items():
         made = measured(python, row, work, f"{address}/{kind}", api)
         cells.append("success" if made["good"] == _REQUESTS else "failure")
-    return _row(*cells)
+    return table_row(*cells)
 
 
 def _taken(seconds: float | None) -> str:
@@ -108,10 +108,6 @@ def _taken(seconds: float | None) -> str:
     if seconds is None:
         return "none"
     return "CoT" if seconds < server.ANSWER_AT else "answer"
-
-
-def _row(*cells: str) -> str:
-    return f"| {' | '.join(cells)} |\n"
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -142,15 +138,7 @@ def main(arguments: Sequence[str]) -> int:
     print(*problems, sep="\n", file=sys.stderr)
     if problems:
         return 2
-    table = _row(*_HEADINGS) + _row(*["---"] * len(_HEADINGS)) + "".join(lines)
-    before, begin, rest = PAGE.read_text("utf-8").partition(_BEGIN)
-    old, end, after = rest.partition(_END)
-    if not (begin and end):
-        raise SystemExit(f"{PAGE} lacks the comments that enclose the table; restore them.")
-    if options.write and not options.names:
-        PAGE.write_text(f"{before}{_BEGIN}{table}{_END}{after}", encoding="utf-8")
-        return 0
-    return int(any(each not in old for each in lines))
+    return keep(PAGE, "meters", _HEADINGS, lines, write=options.write and not options.names)
 
 
 if __name__ == "__main__":

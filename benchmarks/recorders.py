@@ -36,6 +36,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests/support"), str(ROOT / "benchmarks")
 from real.clients.packages import install  # noqa: E402
 from real.recorders import server  # noqa: E402
 from real.recorders.calls import calls  # noqa: E402
+from real.table_in_page import keep, table_row  # noqa: E402
 
 from harness.api import DIALECTS  # noqa: E402
 from harness.api.items import UnreadableReplyError  # noqa: E402
@@ -45,7 +46,6 @@ from harness.traffic.conversations import read_traffic  # noqa: E402
 
 DESCRIBED = ROOT / "benchmarks/real/recorders/recorders.yaml"
 PAGE = ROOT / "docs/real-traffic.md"
-_BEGIN, _END = "<!-- recorders -->\n\n", "\n<!-- end -->"
 _PYTHON = """
 import os
 from calls import calls
@@ -166,17 +166,17 @@ def read(path: Path) -> list[Read]:
 def line(says: str, files: Mapping[str, Path]) -> str:
     """Return the row of a recorder in the table."""
     if not files["plain"].exists():
-        return _row(says, "nothing is recorded", *["–"] * (len(_HEADINGS) - 3), "not possible")
+        return table_row(says, "nothing is recorded", *["–"] * (len(_HEADINGS) - 3), "not possible")
     try:
         plain, packed, broken = (read(files[kind]) for kind in server.KINDS)
     except ConfigurationError as error:
         print(error, file=sys.stderr)
-        return _row(says, "refused: no replies", *["–"] * (len(_HEADINGS) - 3), "not possible")
+        return table_row(says, "refused: no replies", *["–"] * (len(_HEADINGS) - 3), "not possible")
     over_http = [one for one in plain if not one.exchange.request.over_websocket]
     streams = [one for one in broken if one.number in (0, *_STREAMED)]
     headers = over_http and not any("headers" in one.lost for one in over_http)
     shown = len(streams) >= len(_STREAMED) and not any(one.broke == "as a reply" for one in streams)
-    return _row(
+    return table_row(
         says,
         _streams([one for one in over_http if one.number in _STREAMED]),
         _broken(streams),
@@ -186,10 +186,6 @@ def line(says: str, files: Mapping[str, Path]) -> str:
         _cot(over_http),
         "counts broken streams" if shown else "says nothing of broken streams",
     )
-
-
-def _row(*cells: str) -> str:
-    return f"| {' | '.join(cells)} |\n"
 
 
 def _streams(streams: Sequence[Read]) -> str:
@@ -244,19 +240,11 @@ def main(arguments: Sequence[str]) -> int:
                 lines.append(line(row["says"], files))
             except (RuntimeError, OSError, subprocess.TimeoutExpired) as error:
                 problems.append(str(error))
-    table = _row(*_HEADINGS) + _row(*["---"] * len(_HEADINGS)) + "".join(lines)
-    print(table, end="")
+    print("".join(lines), end="")
     print(*problems, sep="\n", file=sys.stderr)
-    before, begin, rest = PAGE.read_text("utf-8").partition(_BEGIN)
-    old, end, after = rest.partition(_END)
-    if not (begin and end):
-        raise SystemExit(f"{PAGE} lacks the comments that enclose the table; restore them.")
     if problems:
         return 2
-    if options.write and not options.names:
-        PAGE.write_text(f"{before}{_BEGIN}{table}{_END}{after}", encoding="utf-8")
-        return 0
-    return int(any(each not in old for each in lines))
+    return keep(PAGE, "recorders", _HEADINGS, lines, write=options.write and not options.names)
 
 
 def _not_installed(rows: Mapping[str, Any], work: Path) -> Sequence[str]:

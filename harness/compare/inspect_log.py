@@ -168,6 +168,11 @@ def _notes(samples: Sequence[EvalSample], spec: EvalSpec, scorer: str) -> Iterat
             "nemo-evaluator 0.3.0 exports neither settings nor why replies ended, and adds the "
             "prompt to output tokens: tokens are not shown, and an empty answer may be a cut one."
         )
+    if "openbench" in spec.packages and scorer.rpartition("/")[2] == "mcq_scorer":
+        yield (
+            "openbench 0.5.3 reads “Answering …” as the answer I: read the answers of questions "
+            "whose scores differ."
+        )
     yield from _directions(samples, scorer)
     if scorer.rpartition("/")[2] == "math_scorer":
         yield (

@@ -13,7 +13,8 @@ from harness.errors import ConfigurationError
 from harness.run.run_log import RUN_FILE
 
 KINDS = "a log of Inspect, lm_eval, evalscope or sgl-eval"
-_HEAD = 4096  # bytes in which a file has the members that tell its kind
+_HEAD = 65_536  # bytes in which a file has the members that tell its kind
+_INSTEAD = "Ask the questions with Inspect or lm_eval, and compare their logs."
 
 
 class _Refused(NamedTuple):
@@ -25,14 +26,56 @@ class _Refused(NamedTuple):
     reason: str
 
 
+# `make harnesses` measures what harnesses get wrong.
 _REFUSED = (
+    _Refused(
+        "eval-protocol",
+        "*.jsonl",
+        (b'"input_metadata"', b'"rollout_status"'),
+        "leaves AIME replies without a number out of the mean, and reads the article “a” as the "
+        f"answer A to GPQA (0.3.33). {_INSTEAD}",
+    ),
+    _Refused(
+        "opencompass",
+        "predictions/*/*.json",
+        (b'"origin_prompt"', b'"prediction"'),
+        "scores the first “answer:” in the CoT and the answer together if the server names the CoT "
+        f"`reasoning_content` (0.5.4). {_INSTEAD}",
+    ),
+    _Refused(
+        "HELM or medhelm",
+        "scenario_state.json",
+        (b'"adapter_spec"',),
+        "reads the first capital letter after “answer is” as the answer to GPQA (HELM 0.5.16), or "
+        f"adds points for faults that HealthBench subtracts (medhelm 0.8.0). {_INSTEAD}",
+    ),
+    _Refused(
+        "harbor",
+        "result.json",
+        (b'"n_total_trials"', b'"stats"'),
+        "leaves trials that ended with an error of the server out of pass@k (0.26.0). Run "
+        "the tasks with Inspect, and compare its logs.",
+    ),
+    _Refused(
+        "verifiers",
+        "traces.jsonl",
+        (b'"verifiers"', b'"task"'),
+        "shows the mean of rollouts without an error as the reward (0.4.0). Compare the means in "
+        f"brackets, which count all. {_INSTEAD}",
+    ),
+    _Refused(
+        "livecodebench",
+        "*_eval_all.json",
+        (b'"question_content"',),
+        "runs the first block of code in a reply, also if a corrected one follows "
+        "(nvidia-livecodebench 26.3). Run a task of inspect_evals, and compare its logs.",
+    ),
     _Refused(
         "twinkle-eval",
         "results_*.json",
         (b'"dataset_results"', b'"duration_seconds"'),
         "scores the CoT of a reply without an answer, and stores neither why a reply ended nor how "
-        "many tokens it had (2.10.0). Ask the questions with Inspect or lm_eval, and compare their "
-        "logs.",
+        f"many tokens it had (2.10.0). {_INSTEAD}",
     ),
     _Refused(
         "NeMo-Skills",
@@ -54,8 +97,8 @@ _REFUSED = (
         "*.json",
         (b'"evalId"', b'"results"'),
         "writes the CoT before the answer (“Thinking: …”) where a server sends it, and drops calls "
-        "beside it (0.123.1): its scores depend on the name of a field. Ask the questions with "
-        "Inspect or lm_eval, and compare their logs.",
+        "beside it (0.123.1): its scores depend on the name of a field. "
+        f"{_INSTEAD}",
     ),
     _Refused(
         "nvidia-simple-evals",

@@ -176,7 +176,27 @@ def test_targets_of_one_letter_are_named(number, said, tmp_path):
     assert any("all 12 questions of task is B" in note for note in notes) == said
 
 
+@pytest.mark.parametrize(
+    ("packages", "notes"),
+    [({"openbench": "0.5.3"}, ["openbench 0.5.3 reads “Answering …”"]), ({}, [])],
+)
+def test_what_the_scorer_of_openbench_misreads_is_said(packages, notes, tmp_path):
+    scored = sample(0, "C", scores={"mcq_scorer": {"value": "C"}})
+    log = read_inspect_log(written(tmp_path / "a.json", [scored], packages=packages))
+    assert [note.partition(" as ")[0] for note in log.notes] == notes
+
+
 FOLDERS = {
+    "eval-protocol": {
+        "2026-11-30.jsonl": {"messages": ["x" * 9000], "input_metadata": {}, "rollout_status": {}}
+    },
+    "opencompass": {
+        "predictions/m/aime.json": {"0": {"origin_prompt": "q", "prediction": "70", "gold": "70"}}
+    },
+    "HELM or medhelm": {"scenario_state.json": {"adapter_spec": {}, "request_states": []}},
+    "harbor": {"config.json": {}, "result.json": {"n_total_trials": 8, "stats": {}}},
+    "verifiers": {"traces.jsonl": {"version": 1, "verifiers": {}, "task": {}}},
+    "livecodebench": {"m_codegeneration_v6_1_1.0_eval_all.json": {"question_content": "q"}},
     "twinkle-eval": {"results_20261130_1230.json": {"dataset_results": {}, "duration_seconds": 3}},
     "NeMo-Skills": {
         "metrics.json": {},
@@ -188,6 +208,7 @@ FOLDERS = {
 @pytest.mark.parametrize("harness", FOLDERS)
 def test_folders_of_harnesses_are_refused_by_their_name(harness, tmp_path, capsys):
     for name, content in FOLDERS[harness].items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(json.dumps(content), encoding="utf-8")
     assert is_log(tmp_path)
     assert run(["compare", str(tmp_path), str(healthy(tmp_path / ".."))]) == 2
