@@ -647,7 +647,7 @@ DAMAGES: Mapping[str, Damage] = {
         api="responses",
         mode="streams",
     ),
-    "foreign-event-first": Damage(_unknown_first, mode="streams"),
+    "foreign-event-first": Damage(_unknown_first, mode="streams", in_cut=True),
     "response-id-changes-at-end": Damage(
         lambda seen: len({r["id"] for r in seen.responses if isinstance(r.get("id"), str)}) > 1,
         api="responses", mode="streams",
