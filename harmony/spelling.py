@@ -11,10 +11,26 @@ from functools import cache, cached_property
 from itertools import accumulate
 from typing import Literal
 
-from harmony.parse import CALL, END, FIRST_SPECIAL, RETURN, STOP_TOKENS, HarmonyParser, Kind
+from harmony.parse import (
+    CALL,
+    CHANNEL,
+    CONSTRAIN,
+    END,
+    FIRST_SPECIAL,
+    MESSAGE,
+    RETURN,
+    START,
+    STOP_TOKENS,
+    HarmonyParser,
+    Kind,
+)
 from harmony.render import text_tokens
 from harmony.vocabulary import bytes_of, encode, token_ids
 
+_WITH_MEANING = STOP_TOKENS.union((START, CHANNEL, CONSTRAIN, MESSAGE, END))
+HIDDEN = frozenset(range(FIRST_SPECIAL, 201_088)) - _WITH_MEANING
+"""Special tokens without a meaning, which an API does not show. Where a model is unsure of
+every token, it samples one of these now and then."""
 _START = "<|start|>assistant"
 _LONGEST_TOKEN = 128  # bytes
 _HEADERS: dict[Kind, tuple[str, ...]] = {
@@ -137,7 +153,7 @@ class _SpelledMessage:
     @cached_property
     def ids(self) -> tuple[int, ...]:
         """The tokens of its header and its text. Raises RenderError."""
-        begun = sum(len(bytes_of(token)) for token in self.begun)
+        begun = sum(map(_shown_bytes, self.begun))
         header, text = self.header.encode(), self.written.text.encode()
         left = _encoded(header[begun:].decode("utf-8", "replace"))
         used = max(0, begun - len(header))  # bytes of the text
@@ -181,7 +197,7 @@ class Spelling:
                     places.append(Place(number, "header", at, judged=free))
                 else:
                     places.append(Place(number, "text", at, judged=not written.bound))
-                at += len(bytes_of(token))
+                at += _shown_bytes(token)
             if self.reply.complete or number < len(self.messages) - 1:
                 ids.append(spelled.ends[spelled.ending])
                 places.append(Place(number, "end", at, judged=not written.bound))
@@ -210,14 +226,34 @@ def alternatives(spelling: Spelling, token: int) -> Iterator[Spelling]:
             yield other
 
 
+def with_hidden(spelling: Spelling, token: int, hidden: int) -> Spelling | None:
+    """Return the spelling with one of the `HIDDEN` tokens before a token of a text, or its end.
+
+    None where the reply itself has its tokens, and in headers.
+    """
+    place = spelling.places[token]
+    spelled = spelling.messages[place.message]
+    exact = spelling.reply.exact is not None or spelled.written.spelled is not None
+    if exact or place.part == "header":
+        return None
+    spelled = replace(spelled, begun=(*_own(spelling, token), hidden))
+    at = place.message
+    messages = (*spelling.messages[:at], spelled, *spelling.messages[at + 1 :])
+    return Spelling(spelling.reply, messages)
+
+
+def _own(spelling: Spelling, token: int) -> tuple[int, ...]:
+    """Return the tokens before a token that belong to the same message."""
+    message = spelling.places[token].message
+    first = token - sum(place.message == message for place in spelling.places[:token])
+    return spelling.ids[first:token]
+
+
 def _changed(spelling: Spelling, token: int) -> Iterator[tuple[_SpelledMessage, ...]]:
     """Yield what may stand in place of the message of a token."""
     place = spelling.places[token]
     spelled = spelling.messages[place.message]
-    own = spelling.ids[
-        token - sum(p.message == place.message for p in spelling.places[:token]) : token
-    ]
-    spelled = replace(spelled, begun=own)
+    spelled = replace(spelled, begun=_own(spelling, token))
     if place.part == "header":
         for form, header in enumerate(spelled.headers):
             if header.encode()[: place.at] == spelled.data[: place.at]:
@@ -276,6 +312,11 @@ def _places_of(reply: WrittenReply, ids: tuple[int, ...]) -> Iterator[Place]:
         else:
             yield Place(number, "end", at, judged=free)
             number, at = number + 1, 0
+
+
+def _shown_bytes(token: int) -> int:
+    """Return how many bytes of its message a token is."""
+    return 0 if token in HIDDEN else len(bytes_of(token))
 
 
 @cache

@@ -21,6 +21,7 @@ from harness.rescoring.history import History
 _PENALTIES = ("frequency_penalty", "presence_penalty", "logit_bias", "min_p", "typical_p", "top_k")
 _REPETITION = "repetition_penalty"
 _CONCEALED = ("encrypted_content", "summary")
+_LOST_BYTES = "\ufffd"  # stands for bytes that are no character
 _MEDIA = ("image_url", "input_image", "input_file", "input_audio", "file")
 
 
@@ -111,6 +112,7 @@ def _unread(
         "several_calls": len(reply.calls) > 1,
         "images": _has_media(body),
         "empty": not reply.generated.strip(),
+        "undecodable": _LOST_BYTES in reply.generated and _exact(exchange, reply) is None,
     }
     return next((reason for reason, holds in reasons.items() if holds), None)
 

@@ -8,12 +8,20 @@ until none is better. What is improbable in all spellings, the model did not wri
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from harmony.spelling import Spelling, WrittenReply, alternatives, canonical
+from harmony.spelling import (
+    HIDDEN,
+    Spelling,
+    WrittenReply,
+    alternatives,
+    canonical,
+    with_hidden,
+)
 from reference_engine.rescoring.reading import CURIOUS, Ask, Passage, Reader, ReadToken
 
 _BRANCHES = 3  # spellings of one place that are read: an escape has two or three
 _TIED = 1.0  # nats below the best token within which a greedy choice may fall in another format
-_LEAST = -8.0  # logprob of a token below which a model does not spell a text with it
+_LEAST = -8.0
+"""Nats, relative to the best token, below which a model does not spell a text with another one."""
 _STEPS = 48  # spellings of one reply that are continued
 _PATIENCE = 4  # of these, one after the other, that find no better one
 _ODD = 5.0  # nats: a place with a larger gap is not what the model wrote, if it is another spelling
@@ -99,7 +107,7 @@ class _Search:
         spelling, tokens = step.read.spelling, step.read.tokens
         token = tokens[step.place]
         best = token.logprob + token.gap
-        least = best - _TIED if not self.sample.temperature else max(token.logprob, _LEAST)
+        least = best - _TIED if not self.sample.temperature else max(token.logprob, best + _LEAST)
         better = sorted((-value, other) for other, value in token.others.items() if value > least)
         firsts = [other for _, other in better[:_BRANCHES]]
         for other in _with_tokens(spelling, step.place, firsts):
@@ -144,14 +152,19 @@ def most_probable(reader: Reader, samples: Sequence[Sample]) -> Sequence[Read | 
 def _others(spellings: Sequence[Spelling]) -> Ask:
     def ask(passage: int, token: int) -> Sequence[int]:
         """Return the tokens with which other spellings go on in a place."""
-        others = alternatives(spellings[passage], token)
-        return list(dict.fromkeys(other.ids[token] for other in others))
+        spelling = spellings[passage]
+        others = [other.ids[token] for other in alternatives(spelling, token)]
+        hidden = sorted(HIDDEN) if with_hidden(spelling, token, min(HIDDEN)) else ()
+        return list(dict.fromkeys((*others, *hidden)))
 
     return ask
 
 
 def _with_tokens(spelling: Spelling, place: int, tokens: Sequence[int]) -> Iterator[Spelling]:
     """Yield the first spelling with each of these tokens in a place."""
+    for hidden in HIDDEN.intersection(tokens):
+        if (other := with_hidden(spelling, place, hidden)) is not None:
+            yield other
     left = set(tokens)
     for other in alternatives(spelling, place):
         if other.ids[place] in left:

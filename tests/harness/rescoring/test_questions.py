@@ -45,6 +45,11 @@ def test_messages_are_those_of_the_reply_in_order(api, streaming, reply, last) -
     assert (question.unread, question.reply.complete) == (None, True)
 
 
+def test_a_text_whose_bytes_are_not_known_is_not_read() -> None:
+    (question,) = _questions(rollout([Reply(text="Caf\ufffd")]))
+    assert question.unread == "undecodable"
+
+
 @pytest.mark.parametrize(
     ("changes", "unread"),
     [

@@ -90,6 +90,7 @@ _FINAL = ("<|start|>", "assistant", "<|channel|>", "final", "<|message|>")
             "<|call|>",
         ),
         _spelled(*_COT, "x", "<|return|>"),
+        [*_spelled(*_COT, "Lis"), 200_280, *_spelled("bon", "<|return|>")],
     ],
 )
 def test_the_spelling_that_the_model_wrote_is_found(written) -> None:
