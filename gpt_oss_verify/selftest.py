@@ -1,11 +1,15 @@
 """The command `selftest`: test that known defects are detected."""
 
+from collections.abc import Callable
 from pathlib import Path
+from threading import Lock
 from typing import Annotated
 
 from gpt_oss_verify.options import COUNT, DEFAULT_OUT, AsJson, Out
+from gpt_oss_verify.rescore import ReaderOptions
 from gpt_oss_verify.screen import print_raw, say, show, stdout
 from harness.errors import EXIT_FAIL, EXIT_PASS, ConfigurationError, StoppedError
+from harness.records.runs import RunInfo
 from harness.records.settings import SuiteName, names
 from harness.run import run_folder
 from harness.run.sampling import run_until_stopped
@@ -54,7 +58,7 @@ def selftest(
     folder = resume or run_folder.create(out or DEFAULT_OUT, "selftest")
     finished = _finished(folder / _ROWS, repeat) if resume else {}
     plan = run.SelfTestPlan(
-        chosen, faults is None, suite, workers, folder, repeat, whole, finished, _server
+        chosen, faults is None, suite, workers, folder, repeat, whole, finished, _server, _reader()
     )
     done = set(finished)
     say(_announced(plan))
@@ -83,6 +87,19 @@ def _server(max_context: int) -> StyledServer:
     from reference_engine.prescribed import PrescribedServer
 
     return PrescribedServer(max_context)
+
+
+def _reader() -> Callable[[Path, RunInfo], None]:
+    """Return what reads the replies of a run; it uses all cores, so one run is read at a time."""
+    lock = Lock()
+
+    def read(run: Path, info: RunInfo) -> None:
+        from gpt_oss_verify.reading import read_run
+
+        with lock:
+            read_run(run, info, ReaderOptions(), "auto")
+
+    return read
 
 
 def _announced(plan: run.SelfTestPlan) -> str:

@@ -73,7 +73,8 @@ class SelfTestPlan:
     The healthy engine and the allowed variations are run `repeat` times. If `whole` is set, every
     fault except those of the model is tested with the whole suite from the start. Faults with a row
     in `finished`, by name, are not tested again, except the healthy engine if `repeat` is above 1.
-    `server` makes the server of styles, for a context of so many tokens.
+    `server` makes the server of styles, for a context of so many tokens. `read` lets the reference
+    read the replies of a run, for faults that a rule about readings should detect.
     """
 
     faults: Sequence[Fault]
@@ -85,6 +86,7 @@ class SelfTestPlan:
     whole: bool = False
     finished: Mapping[str, FaultRow] = field(default_factory=dict)
     server: Callable[[int], StyledServer] | None = None
+    read: Callable[[Path, RunInfo], None] | None = None
 
     def queue(self) -> Sequence[tuple[Fault, int]]:
         """Return the runs except the healthy engine's first, longest first: fault, repetition."""
@@ -257,6 +259,8 @@ class _Runs:
         """Run a stage; unless `keep`, delete the folder if it has no error. Raises HarnessError."""
         began = time.monotonic()
         folder, info, planned = await self._sampled(provider, fault, stage)
+        if stage.read and self._plan.read is not None:
+            await asyncio.to_thread(self._plan.read, folder, info)
         analysis, scores = await asyncio.to_thread(judge, folder, info, planned)
         alone: Diagnosis | None = None
         if fault.worse_model:

@@ -50,6 +50,7 @@ class RunStage:
     apis: tuple[Api, ...] = BOTH_APIS
     modes: tuple[Mode, ...] = MODES
     cases: tuple[str, ...] = FEW_CASES  # all if empty
+    read: bool = False  # whether the reference reads its replies
 
     @property
     def whole(self) -> bool:
@@ -131,7 +132,8 @@ def stages(fault: Fault, suite: SuiteName, repetition: int = 0) -> Sequence[RunS
     cases = (CASES,) if CASES in requests else ()
     first = RunStage(suite, (*cases, *_named(PROBES, requests)))
     if any(isinstance(RULES[detector], CrossCheck) for detector in known(fault)):
-        first = replace(first, tries=_COMPARED_TRIES)
+        read = any(RULES[detector].of_readings for detector in known(fault))
+        first = replace(first, tries=_COMPARED_TRIES, read=read)
     return (first, RunStage(suite, ()))
 
 

@@ -152,6 +152,12 @@ def test_the_server_of_a_worse_model_must_not_be_named_as_a_cause(
     assert stages(model, "full") == (RunStage("standard", (), tries=1),)
 
 
+def test_the_reference_reads_the_replies_of_faults_that_readings_should_show() -> None:
+    read = stages(fault("prompts", "prompt.system", "reference.prompt"), "full")
+    not_read = stages(fault("calls", "calls.name"), "full")
+    assert [stage.read for stage in (*read, *not_read)] == [True, False, False, False]
+
+
 def test_the_false_alarm_rate_has_an_exact_bound() -> None:
     clean = rows.row(HEALTHY, [made()] * 20, {})
     variation = rows.row(fault("ok:a", allowed=True), [made()] * 40, {})
