@@ -63,7 +63,8 @@ def requests(count: int, seed: int) -> list[Question]:
 def _is_free(question: Question) -> bool:
     body = question.body
     written = question.reply.messages
-    limits = ("response_format", "text", "stop", "tool_choice", "previous_response_id")
+    # `type` is that of a frame of a WebSocket.
+    limits = ("response_format", "text", "stop", "tool_choice", "previous_response_id", "type")
     return (
         len(orjson.dumps(body)) <= _LONGEST
         and question.top_p == 1
