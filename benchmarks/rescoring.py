@@ -61,12 +61,13 @@ def requests(count: int, seed: int) -> list[Question]:
 
 
 def _is_free(question: Question) -> bool:
-    body = question.body
+    body, sent = question.body, orjson.dumps(question.body)
     written = question.reply.messages
     # `type` is that of a frame of a WebSocket.
     limits = ("response_format", "text", "stop", "tool_choice", "previous_response_id", "type")
     return (
-        len(orjson.dumps(body)) <= _LONGEST
+        len(sent) <= _LONGEST
+        and b'"item_reference"' not in sent
         and question.top_p == 1
         and not any(body.get(name) for name in limits)
         and not any(message.given or message.bound for message in written)
