@@ -117,6 +117,7 @@ class _SpelledMessage:
     ending: int = 0
     begun: tuple[int, ...] = ()
     first: bool = False  # whether the end of the prompt is the beginning of its header
+    last: bool = False  # whether the reply is complete with it
 
     @property
     def headers(self) -> tuple[str, ...]:
@@ -142,8 +143,10 @@ class _SpelledMessage:
 
     @property
     def ends(self) -> tuple[int, ...]:
-        """The tokens that may end it."""
-        return _ENDS[self.written.kind]
+        """The tokens that may end it; after the `<|end|>` of a CoT or preamble, a model goes on."""
+        ends = _ENDS[self.written.kind]
+        goes_on = self.written.kind in ("reasoning", "preamble")
+        return tuple(end for end in ends if end in STOP_TOKENS) if self.last and goes_on else ends
 
     @property
     def data(self) -> bytes:
@@ -206,7 +209,11 @@ class Spelling:
 
 def canonical(reply: WrittenReply) -> Spelling:
     """Return the spelling with the tokens of the tokenizer and the usual headers."""
-    messages = (_SpelledMessage(message, first=not at) for at, message in enumerate(reply.messages))
+    last = len(reply.messages) - 1
+    messages = (
+        _SpelledMessage(message, first=not at, last=reply.complete and at == last)
+        for at, message in enumerate(reply.messages)
+    )
     return Spelling(reply, tuple(messages))
 
 
@@ -293,7 +300,8 @@ def _split(spelled: _SpelledMessage, at: int) -> Iterator[tuple[_SpelledMessage,
             )
             first, second = (replace(spelled.written, text=text) for text in texts)
             first = replace(first, kind="preamble" if kind == "answer" else kind)
-            yield replace(spelled, written=first), _SpelledMessage(second)
+            before = replace(spelled, written=first, last=False)
+            yield before, _SpelledMessage(second, last=spelled.last)
 
 
 def _places_of(reply: WrittenReply, ids: tuple[int, ...]) -> Iterator[Place]:

@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from harmony.parse import STOP_TOKENS, HarmonyParser
 from harness.records.readings import Reading
 
 SMALL_GAP = 0.6
@@ -33,6 +34,9 @@ MARGIN = 2.0
 WRONG = 0.001  # expected share of wrong replies among the accused ones
 OTHER_MODEL = 1e-5  # probability of a sum as small, or as large, under the reader's own model
 _NEXT = 4  # tokens
+_MALFORMED = 0.03
+"""Share of replies whose header the model may malform: 9 of 850 turns of gpt-oss-20b
+(llama.cpp#27720), and 2.3% in another log."""
 _FEWEST_SMALL, _SMALL_SHARE = 3, 0.01
 """Greedy replies whose first gap is small, and their share, from which on the model is another
 one: healthy servers in bfloat16 have at most one of 300."""
@@ -142,7 +146,7 @@ def judged(
     large = [r for r in greedy if r.key in first and _is_large(r, first[r.key])]
     small = [r for r in _distinct(greedy) if r.key in first and not _is_large(r, first[r.key])]
     improbable = [Improbable(reading, first[reading.key]) for reading in large]
-    improbable += _unlikely(sampled)
+    improbable = _without_lost_rests([*improbable, *_unlikely(sampled)], len(read))
     accused = {each.reading.key for each in improbable}
     parts: dict[Hashable, list[Reading]] = {"": []}
     for reading in _distinct(sampled):
@@ -235,6 +239,27 @@ def _unlikely(sampled: Sequence[Reading]) -> list[Improbable]:
             Improbable(reading, next(at for at in free if reading.surprises[at] >= needed))
         )
     return found
+
+
+def _without_lost_rests(improbable: Sequence[Improbable], read: int) -> list[Improbable]:
+    """Return the accused replies; those that end after a CoT only where they are too many.
+
+    A parser loses the message whose header the model malformed, and so what follows the CoT.
+    """
+    lost = [each for each in improbable if _ends_after_cot(each)]
+    if len(lost) > _MALFORMED * read:
+        return list(improbable)
+    return [each for each in improbable if each not in lost]
+
+
+def _ends_after_cot(each: Improbable) -> bool:
+    ids = each.reading.ids
+    if each.token < len(ids) - 1 or ids[-1] not in STOP_TOKENS:
+        return False
+    parser = HarmonyParser()
+    for token in ids[:-1]:
+        parser.feed(token)
+    return parser.open is not None and parser.open.kind in ("reasoning", "preamble")
 
 
 def _sums(readings: Sequence[Reading]) -> Sums | None:

@@ -29,6 +29,12 @@ def test_the_canonical_spelling_has_the_tokens_of_the_renderer() -> None:
     assert _words(spelled)[-1] == "<|return|>"
 
 
+def test_a_complete_reply_does_not_end_where_a_model_goes_on() -> None:
+    ended = canonical(WrittenReply((_COT,)))
+    cut = canonical(WrittenReply((_COT,), complete=False))
+    assert (_words(ended)[-1], _words(cut)[-1]) == ("<|return|>", ".")
+
+
 def test_every_spelling_is_read_as_the_same_reply() -> None:
     """Except where a CoT is split in two, which an API joins again."""
     first = canonical(_REPLY)

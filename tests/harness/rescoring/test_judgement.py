@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from readings import FAIR, greedy, sampled
 
+from harmony.vocabulary import encode
 from harness.records.readings import Reading
 from harness.rescoring.judgement import OTHER_MODEL, judged
 
@@ -53,6 +54,14 @@ def test_equal_greedy_replies_are_one_piece_of_evidence() -> None:
     copies = [greedy(2.0, prompt_sha256="one") for _ in range(8)]
     judgement = judged([*_HEALTHY, *copies])
     assert (len(judgement.deviating), judgement.other_model) == (1, False)
+
+
+@pytest.mark.parametrize(("count", "accused"), [(3, 0), (12, 12)])
+def test_a_reply_may_end_after_its_cot_as_often_as_models_malform_headers(count, accused) -> None:
+    ids = encode("<|channel|>analysis<|message|>I look.<|return|>")
+    gaps = [*[0.0] * (len(ids) - 4), 30.0]  # the first three tokens have none
+    lost = [greedy(*gaps, text="I look.", ids=ids) for _ in range(count)]
+    assert len(judged([*_HEALTHY, *lost]).improbable) == accused
 
 
 def test_less_than_half_of_the_replies_is_not_enough() -> None:
