@@ -29,11 +29,14 @@ _MAY_BE_FRACTIONAL = frozenset({"created"})
 # Members of chunks that may be null; some gateways send an empty string for null.
 _MAY_BE_EMPTY = frozenset({"finish_reason", "role"})
 # Closed sets of values that only concern OpenAI's own service.
-_MAY_BE_OTHER = frozenset(
-    {"prompt_cache_retention", "truncation", "effort", "verbosity", "summary"}
-)
+_MAY_BE_OTHER = frozenset({"truncation", "effort", "verbosity", "summary"})
 # A closed set whose values each provider defines: the name of a service level.
 _FREE_TEXT = "service_tier"
+EXEMPT_MEMBERS = frozenset({
+    *_MAY_BE_MISSING, *_MAY_BE_OMITTED, *_MAY_BE_FRACTIONAL, *_MAY_BE_EMPTY, *_MAY_BE_OTHER,
+    _FREE_TEXT,
+})  # fmt: skip
+"""The members that may differ from the types; `docs/exemptions.md` says which servers need it."""
 # What clients do not read: repeated tools of the request, and objects of OpenAI's own service.
 _UNREAD = re.compile(
     r"\$(\.response)?\.(tools\[|(tool_usage|moderation|access_programs|prompt_cache_\w+)\b)"
@@ -325,7 +328,7 @@ def _is_minor(model: type[BaseModel], error: ErrorDetails, path: str) -> bool:
     if error["type"] != "literal_error":
         return False
     empty = model is chunk_model() and name in _MAY_BE_EMPTY and error["input"] == ""
-    return empty or name in _MAY_BE_OTHER
+    return empty or (name in _MAY_BE_OTHER and isinstance(error["input"], str))
 
 
 _NEEDED_BY_SDK = re.compile(
