@@ -1,14 +1,15 @@
-"""What an eval declares: a folder of `evals` with `eval.yaml`, its rows and how to mark answers.
+"""What an eval declares: a folder of `evals` with `eval.toml`, its rows and how to mark answers.
 
 The folder contains everything about its evals; help texts take their names from it:
 
-- `eval.yaml`: `Facts` by the name of the eval
+- `eval.toml`: `Facts` by the name of the eval
 - `__init__.py`: `EVALS`, made by `declared`
 - `prompts.yaml`: our templates, if it has any
 - a file with sample questions, `published-NAME.csv` with the hashes of the published questions, and
   `scores.json` with published scores (`evals.baselines.published`), as far as there are any
 """
 
+import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -16,7 +17,6 @@ from importlib import resources
 from importlib.resources.abc import Traversable
 from typing import Any, TypeAlias
 
-import yaml
 from pydantic import TypeAdapter
 
 from evals.answer_eval import AnswerEval
@@ -29,11 +29,11 @@ from harness.records.runs import DatasetInfo, PromptsInfo
 
 AnyEval: TypeAlias = AnswerEval | GradedEval
 Maker: TypeAlias = Callable[[Loaded[Any], int, PromptsInfo | None], AnyEval]
-FACTS = "eval.yaml"
+FACTS = "eval.toml"
 
 
 class Facts(Record):
-    """The facts about an eval in `eval.yaml`.
+    """The facts about an eval in `eval.toml`.
 
     `tries` is the default number at each question, `quick_tries` that of `--evals quick`; the evals
     of `--evals quick` are also those of `eval` by default. `output_tokens` by effort are those of
@@ -83,7 +83,7 @@ def folders() -> list[Traversable]:
 @cache
 def facts_of(folder: str) -> Mapping[str, Facts]:
     """Return the facts about the evals of a folder, by their names."""
-    given = yaml.safe_load((resources.files("evals") / folder / FACTS).read_text("utf-8"))
+    given = tomllib.loads((resources.files("evals") / folder / FACTS).read_text("utf-8"))
     for name, facts in given.items():
         if "dataset" in facts:
             facts["dataset"] = {**facts["dataset"], "name": name, "folder": folder}

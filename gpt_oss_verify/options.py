@@ -1,11 +1,11 @@
 """Options that commands share, and the conversion of their texts to values."""
 
+import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from cyclopts import Group, Parameter, Token
 from cyclopts.validators import Number
 from pydantic import Field
@@ -28,7 +28,6 @@ from harness.records.settings import (
     names,
     option_of,
 )
-from harness.run.run_log import RUN_FILE
 
 DEFAULT_OUT = Path("runs")
 COUNT = Parameter(validator=Number(gte=1, lte=LARGEST))
@@ -60,6 +59,7 @@ def _run_place(_: object, tokens: Sequence[Token]) -> Path:
 def _run(kind: object, tokens: Sequence[Token]) -> Path:
     """Find a run. Raises ConfigurationError if it is a log of another harness."""
     from harness.compare.read_logs import is_log, not_traffic
+    from harness.run.run_log import RUN_FILE
 
     place = _run_place(kind, tokens)
     if not (place / RUN_FILE).exists() and is_log(place):
@@ -81,8 +81,8 @@ EVALS = Group("Evals", sort_key=3)
 # a second.
 _DECLARED: Mapping[str, Mapping[str, Any]] = {
     name: facts
-    for path in sorted(Path(__file__).parents[1].glob("evals/*/eval.yaml"))
-    for name, facts in yaml.safe_load(path.read_text(encoding="utf-8")).items()
+    for path in sorted(Path(__file__).parents[1].glob("evals/*/eval.toml"))
+    for name, facts in tomllib.loads(path.read_text(encoding="utf-8")).items()
 }
 _QUICK = {name: facts for name, facts in _DECLARED.items() if "quick_tries" in facts}
 _REQUESTS = sum(facts["quick_tries"] * facts["dataset"]["rows"] for facts in _QUICK.values())

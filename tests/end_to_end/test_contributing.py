@@ -1,12 +1,12 @@
 """What CONTRIBUTING.md shows is so."""
 
 import re
+import tomllib
 from collections.abc import Callable
 from inspect import getmembers, isfunction, signature
 from pathlib import Path
 
 import pytest
-import yaml
 from pydantic import TypeAdapter
 
 from evals.datasets import Loaded
@@ -33,7 +33,7 @@ def test_every_selector_is_listed() -> None:
 
 
 def test_the_eval_whose_questions_ship_is_complete(monkeypatch: pytest.MonkeyPatch) -> None:
-    facts = TypeAdapter(dict[str, Facts]).validate_python(yaml.safe_load(block("yaml")))
+    facts = TypeAdapter(dict[str, Facts]).validate_python(tomllib.loads(block("toml")))
     monkeypatch.setattr("evals.declaration.facts_of", {"sums": facts}.__getitem__)
     module: dict[str, object] = {"__name__": "evals.sums"}
     exec(block("python"), module)

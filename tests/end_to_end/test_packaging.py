@@ -21,7 +21,7 @@ PROVIDERS = "harness/data/providers.yaml"
 DATA = {
     "evals/aime25/scores.json",
     "evals/aime25/published-aime25.csv",
-    "evals/gpqa/eval.yaml",
+    "evals/gpqa/eval.toml",
     "evals/aime25/samples.jsonl",
     "evals/gpqa/samples.csv",
     "evals/healthbench/samples.jsonl",
