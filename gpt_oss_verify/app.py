@@ -14,10 +14,12 @@ import re
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
+from functools import cache
 from importlib import import_module, resources
 from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated, Literal
 
+import docstring_parser
 from cyclopts import (
     App,
     Argument,
@@ -151,6 +153,7 @@ def _command_line(overview: Literal["short", "whole"] | None = None) -> App:
             "70 a bug in the tool · 74 a file cannot be written · 130 stopped by Ctrl-C"
         ),
         help_format="plaintext",
+        usage="Usage: gpt-oss-verify COMMAND [OPTIONS]" if overview else None,
         default_parameter=Parameter(show_default=False, negative=()),
         help_flags=_HELP_FLAGS,
         version=lambda: version("gpt-oss-verify"),
@@ -261,6 +264,9 @@ def prepared(arguments: Sequence[str]) -> App:
         return app
     from gpt_oss_verify.verify import verify
 
+    if asks:
+        # cyclopts reads the source of a class, and of its bases, again for each class of options.
+        docstring_parser.parse_from_object = cache(docstring_parser.parse_from_object)
     overview: Literal["short", "whole"] = "whole" if HELP_ALL in arguments else "short"
     line = _command_line(overview) if asks or not arguments else app
     if line.default_command is None:

@@ -5,7 +5,6 @@ import sys
 from rich.console import Console
 
 from harness.text import plain
-from reports.text import wrapped
 
 
 class _Console(Console):
@@ -45,6 +44,8 @@ def show(text: str) -> None:
 def _print(console: Console, text: str) -> None:
     shown = plain(text)
     if console.is_terminal:
+        from reports.text import wrapped  # with the types of an analysis, which no help needs
+
         shown = wrapped(shown, console.width)
     console.print(shown, soft_wrap=True)
 

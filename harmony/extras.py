@@ -3,7 +3,6 @@
 import json
 from importlib.metadata import PackageNotFoundError, distribution
 from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 _NAME = "gpt-oss-verify"
 
@@ -22,5 +21,7 @@ def install_command(extra: str) -> str:
     if vcs:
         return f"pip install '{_NAME}[{extra}] @ {vcs['vcs']}+{url}@{vcs['commit_id']}'"
     editable = "--editable " if origin.get("dir_info", {}).get("editable") else ""
+    from urllib.request import url2pathname  # with email and http, which only an error needs
+
     place = url2pathname(urlsplit(url).path) if url.startswith("file:") else "."
     return f"pip install {editable}'{place}[{extra}]'"
