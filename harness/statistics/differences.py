@@ -10,6 +10,7 @@ from typing import Literal
 
 from harness.records.record import Record
 from harness.records.scores import Estimate
+from harness.statistics.distributions import hypergeometric, root
 from harness.statistics.estimators import Scores, question_means
 from harness.statistics.intervals import ALPHA, critical_value
 from harness.statistics.mean_scores import UNSEEN, Mean, clustered_error, run_mean
@@ -118,8 +119,6 @@ def differences(pairs: Sequence[Pair]) -> list[Difference]:
 
 def p_value(run: Mean, reference: Mean) -> float:
     """Return a two-sided p-value: twice the smallest tail whose interval excludes 0."""
-    from scipy.optimize import brentq
-
     gap = run.value - reference.value
     if gap == 0:
         return 1.0
@@ -134,7 +133,7 @@ def p_value(run: Mean, reference: Mean) -> float:
         return 1.0
     if nearest_bound(least) > 0:
         return 2 * _TAILS[0]
-    return float(2 * math.exp(brentq(nearest_bound, least, most)))
+    return 2 * math.exp(root(nearest_bound, least, most, precision=1e-12))
 
 
 def holm(values: Sequence[float]) -> list[float]:
@@ -174,10 +173,15 @@ def detectable_worsening(
 
 @lru_cache(maxsize=4096)
 def fisher_exact(run: Counts, reference: Counts) -> float:
-    """Return the two-sided p-value of Fisher's exact test of two shares."""
-    from scipy.stats import fisher_exact as test
+    """Return the two-sided p-value of Fisher's exact test of two shares.
 
-    return float(test([[hits, trials - hits] for hits, trials in (run, reference)]).pvalue)
+    The sum over all tables that are at most as probable as this one, given the totals (Agresti,
+    Categorical Data Analysis, 2013, section 3.5.1).
+    """
+    hits = run[0] + reference[0]
+    chances = list(hypergeometric(hits, run[1] + reference[1] - hits, run[1]))
+    observed = chances[run[0] - max(0, hits - reference[1])]
+    return min(1.0, math.fsum(chance for chance in chances if chance <= observed))
 
 
 def significant_cases(tables: Sequence[tuple[Counts, Counts]]) -> list[bool]:
@@ -186,12 +190,10 @@ def significant_cases(tables: Sequence[tuple[Counts, Counts]]) -> list[bool]:
     Benjamini and Hochberg (1995), applied to the cases that can be significant given the total
     number of hits (Tarone 1990). A case that always passes in both runs, for example, cannot.
     """
-    from scipy.stats import false_discovery_control
-
-    chosen = [index for index, table in enumerate(tables) if _least_p(*table) <= ALPHA]
-    adjusted = false_discovery_control([fisher_exact(*tables[index]) for index in chosen])
-    significant = {index for index, p in zip(chosen, adjusted, strict=True) if p <= ALPHA}
-    return [index in significant for index in range(len(tables))]
+    chosen = [fisher_exact(*table) for table in tables if _least_p(*table) <= ALPHA]
+    ranked = enumerate(sorted(chosen), 1)
+    bound = max((p for rank, p in ranked if p <= ALPHA * rank / len(chosen)), default=-1.0)
+    return [_least_p(*table) <= ALPHA and fisher_exact(*table) <= bound for table in tables]
 
 
 def share_larger(first: Sequence[float], second: Sequence[float]) -> float:
@@ -200,9 +202,8 @@ def share_larger(first: Sequence[float], second: Sequence[float]) -> float:
     This is the statistic of Mann and Whitney (1947) divided by the number of pairs: 0.5 for equal
     distributions, 1 if every value of `second` is larger.
     """
-    from scipy.stats import mannwhitneyu
-
-    return float(mannwhitneyu(second, first).statistic) / (len(first) * len(second))
+    larger = sum((there > here) + (there == here) / 2 for here in first for there in second)
+    return larger / (len(first) * len(second))
 
 
 def _tested(pair: Pair, p: float, adjusted: float, count: int) -> Difference:

@@ -24,6 +24,7 @@ import math
 
 from harness.records.figures import BaselineComparison, Decision
 from harness.statistics.differences import POWER, TAIL, Pair, detectable_worsening, difference
+from harness.statistics.distributions import normal_cdf
 from harness.statistics.intervals import critical_value
 from harness.statistics.mean_scores import Mean
 
@@ -81,9 +82,7 @@ def detectable_drop(error: float) -> float:
 
 def power_to_detect(drop: float, error: float, tail: float = TAIL) -> float:
     """Return the power: the probability that a drop of this size is detected."""
-    from scipy.special import ndtr
-
-    return float(ndtr(drop / error - critical_value(tail)))
+    return normal_cdf(drop / error - critical_value(tail))
 
 
 def tries_needed(gap: float, error: float, tries: float, fixed_error: float) -> int | None:
@@ -116,10 +115,8 @@ def always_valid_tail(rounds: int, planned: int) -> float:
 
     `planned` is chosen before the first look. Raises ValueError before `FIRST_LOOK`.
     """
-    from scipy.special import ndtr
-
     if rounds < FIRST_LOOK or planned < 1:
         raise ValueError(f"the first look is after {FIRST_LOOK} rounds, not after {rounds}")
     level = 2 * math.log(1 / (2 * TAIL))
     tuning = planned / (level + math.log(1 + level))
-    return float(ndtr(-math.sqrt((1 + tuning / rounds) * (math.log1p(rounds / tuning) + level))))
+    return normal_cdf(-math.sqrt((1 + tuning / rounds) * (math.log1p(rounds / tuning) + level)))

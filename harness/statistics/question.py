@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Generic, TypeAlias, TypeVar
 
+from harness.statistics.distributions import hypergeometric
+
 Stratum = TypeVar("Stratum", bound=Hashable)
 Counts: TypeAlias = tuple[int, int]  # hits and rows
 Table: TypeAlias = tuple[Counts, Counts]  # of the part, and of the other rows
@@ -74,16 +76,15 @@ class Association(Generic[Stratum]):
 
     @cached_property
     def _tails(self) -> tuple[float, float]:
-        import numpy as np
-        from scipy.stats import hypergeom  # both are slow to import
+        import numpy as np  # slow to import
 
         distribution = np.ones(1)
         statistic = 0
         for (hits, rows), (others, rest) in self.tables.values():
-            low, high = max(0, hits + others - rest), min(rows, hits + others)
-            chances = hypergeom.pmf(np.arange(low, high + 1), rows + rest, hits + others, rows)
+            found = hits + others
+            chances = list(hypergeometric(found, rows + rest - found, rows))
             distribution = np.convolve(distribution, chances)
-            statistic += hits - low
+            statistic += hits - max(0, found - rest)
         return (
             min(1.0, float(distribution[: statistic + 1].sum())),
             min(1.0, float(distribution[statistic:].sum())),

@@ -8,6 +8,7 @@ on few prompts are weighted as fewer trials, because one prompt can provoke a mo
 from collections.abc import Hashable, Mapping, Sequence
 from typing import TypeVar
 
+from harness.statistics.distributions import beta_cdf
 from harness.statistics.intervals import effective_trials
 from harness.statistics.question import p_more
 
@@ -58,12 +59,10 @@ def exceeds(counts: Sequence[tuple[float, int]], reference: tuple[int, int]) -> 
 
 def at_least(hits: float, trials: float, rate: float) -> float:
     """Return P(X >= hits) for X binomial, both numbers possibly fractions."""
-    from scipy.special import betainc
-
     if hits <= 0:
         return 1.0
     impossible = rate <= 0 or hits > trials
-    return 0.0 if impossible else float(betainc(hits, trials - hits + 1, rate))
+    return 0.0 if impossible else beta_cdf(hits, trials - hits + 1, rate)
 
 
 def exactly(hits: int, trials: int, rate: float) -> float:

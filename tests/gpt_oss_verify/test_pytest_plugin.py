@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from typing import Literal
 from xml.etree import ElementTree as ET
 
+import numpy as np  # noqa: F401 (a session in this process forgets what it imports itself)
 import pytest
-import scipy.special  # noqa: F401 (a session in this process forgets what it imports itself)
 from background import in_background
 from healthy import polluted_name, provider_of
 from mock_provider import MockProvider
