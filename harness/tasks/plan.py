@@ -16,7 +16,7 @@ from harness.run.run_log import RUN_FILE, write_run_info
 from harness.tasks.task import Task
 from harness.transport.retry import RetryPolicy
 
-PACKAGES = ("aiohttp", "jsonschema-rs", "numpy", "openai", "pydantic", "uvloop")
+PACKAGES = ("aiohttp", "jsonschema-rs", "numpy", "openai", "pydantic")
 
 
 @dataclass(frozen=True)

@@ -261,10 +261,17 @@ async def test_a_signal_stops_the_run_cleanly(tmp_path: Path, number: signal.Sig
     assert 0 < len(ids(tmp_path)) < len(planned(30))
 
 
-def test_run_until_stopped_returns_results_and_raises_errors() -> None:
+@pytest.mark.parametrize("has_uvloop", [True, False])
+def test_run_until_stopped_returns_results_and_raises_errors(
+    has_uvloop: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not has_uvloop:
+        monkeypatch.setitem(sys.modules, "uvloop", None)
+
     async def fine() -> int:
         await asyncio.sleep(0)
         assert gc.get_freeze_count() > 0
+        assert ("uvloop" in type(asyncio.get_running_loop()).__module__) == has_uvloop
         return 3
 
     async def broken() -> None:
