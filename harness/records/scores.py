@@ -110,13 +110,23 @@ def never_blank(got: str) -> str:
 
 
 class Finding(Record):
-    """One problem that a rule found in one rollout. An error makes the response invalid."""
+    """One problem that a rule found in one rollout.
+
+    An error of a shipped rule makes the response invalid; what an own rule of another package
+    finds, only fails this rule.
+    """
 
     id: str
     severity: Severity
     message: str
     evidence: Evidence
     proven: bool = Field(default=False, description="no model causes it, so none is tolerated")
+    own: bool = Field(default=False, description="whether a rule of another package found it")
+
+    @property
+    def invalidates(self) -> bool:
+        """Whether it makes the response invalid."""
+        return self.severity == "error" and not self.own
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +233,7 @@ class Score:
     @property
     def invalid(self) -> bool:
         """Whether a reply could not be read, or an error was found in one."""
-        errors = any(finding.severity == "error" for finding in self.findings)
+        errors = any(finding.invalidates for finding in self.findings)
         return errors or self.outcome == "invalid_response"
 
 

@@ -40,6 +40,7 @@ class Component:
     """What the requests of its rules may get instead of a reply: its rules judge that, too."""
     only_counts: str | None = None  # the part at fault if only token counts show it
     one_api: str | None = None  # the part at fault if a probe fails over one API, and never else
+    shown_by: str = ""  # what stands in one of two texts that a rule compares if it is at fault
     about_counts: bool = False  # its rules judge token counts
     changes_counts: bool = False  # its defects change token counts
     changes_texts: bool = False  # its defects change what the model wrote
@@ -256,6 +257,18 @@ _COMPONENTS = (
         is_returned=True,
     ),
     Component(
+        "characters",
+        "The server breaks characters that reach it in pieces.",
+        "Emoji, dashes and letters beyond ASCII arrive as U+FFFD, and are lost.",
+        "decode the tokens of a reply together.",
+        "decode incrementally: a read may end within a character.",
+        follows=("output", "filter", "structured", MODEL),
+        leads_to=("text", "events", "calls", "logprobs"),
+        changes_texts=True,
+        is_returned=True,
+        shown_by="\N{REPLACEMENT CHARACTER}",
+    ),
+    Component(
         "filter",
         "A filter of the server blocks replies, or replaces words in them.",
         "Harmless requests get no answer, or an answer with gaps.",
@@ -324,7 +337,7 @@ _COMPONENTS = (
         expects=_NO_REPLY,
         changes_counts=True,
         mixes_requests=True,
-        leads_to=(MODEL, "ends", "text", "events"),
+        leads_to=(MODEL, "ends", "text", "characters", "events"),
         is_returned=True,
     ),
     Component(
@@ -337,7 +350,10 @@ _COMPONENTS = (
         changes_counts=True,
         mixes_requests=True,
         repeats_requests=True,
-        leads_to=(MODEL, "logprobs", "ends", "text", "format", "events", "options", "shared"),
+        leads_to=(
+            *(MODEL, "logprobs", "ends", "text", "characters", "format", "events", "options"),
+            "shared",
+        ),
         is_returned=True,
     ),
     Component(
@@ -369,3 +385,5 @@ def follow(rules_of: str, at_fault: str) -> bool:
 
 INSTEAD = {component.instead: component for component in _COMPONENTS if component.instead}
 """The components at fault, by what requests get instead of a reply."""
+MARKED = tuple(component for component in _COMPONENTS if component.shown_by)
+"""The components that a character in one of two texts shows."""

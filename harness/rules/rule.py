@@ -12,6 +12,7 @@ from harness.api.parsed_request import differing_members
 from harness.api.parsed_rollout import ParsedExchange
 from harness.records.conditions import APIS, BOTH_APIS, MODES, Api, Mode
 from harness.records.diagnosis import Example
+from harness.records.families import FAMILIES
 from harness.records.reasons import Lacks
 from harness.records.rollouts import Lost, Rollout
 from harness.records.runs import Capability
@@ -311,6 +312,7 @@ def finding_of(about: Description, record: str, problem: Problem) -> Finding:
         message=message,
         evidence=evidence,
         proven=problem.proven,
+        own=about.family not in FAMILIES,
     )
 
 

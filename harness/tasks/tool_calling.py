@@ -244,7 +244,7 @@ def _modes(planned: Sequence[Score]) -> Mapping[Mode, Mapping[str, PassedTries]]
 
 def invalidated(score: Score, findings: Sequence[Finding]) -> Score:
     """Return the score with the findings that count: an error makes the response invalid."""
-    errors = [finding for finding in findings if finding.severity == "error"]
+    errors = [finding for finding in findings if finding.invalidates]
     if not errors or score.outcome in ("timeout", "provider_error", "invalid_response"):
         return replace(score, findings=tuple(findings))
     first = errors[0]

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from harness.records.analysis import Analysis, RetestedFinding, RuleResult, TaskResult
 from harness.records.conditions import MODES, Api, Mode
+from harness.records.families import FAMILIES
 from harness.records.figures import ExchangeCounts
 from harness.records.readings import Rescored
 from harness.records.runs import RunInfo, TaskKind
@@ -237,6 +238,7 @@ def _rule_results(
     only_cases = {
         check.check.id
         for check in checks
+        if check.check.family in FAMILIES
         if check.check.id not in (failed if check.status == "failed" else judged)
     }
     return gate.RuleResults(

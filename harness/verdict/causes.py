@@ -21,10 +21,10 @@ from typing import Self
 from harness.records.analysis import RuleResult
 from harness.records.diagnosis import Cause, ComponentFault, Diagnosis, Occasion
 from harness.records.register import known_defect
-from harness.records.scores import Score
+from harness.records.scores import Evidence, Score
 from harness.rules.catalogue import PROBES, RULES
 from harness.rules.check import AccountRule
-from harness.rules.components import COMPONENTS, INSTEAD, Component, fields_of, follow
+from harness.rules.components import COMPONENTS, INSTEAD, MARKED, Component, fields_of, follow
 from harness.rules.rule import Rule
 from harness.statistics.intervals import exact_bounds
 from harness.verdict.occasions import (
@@ -304,6 +304,9 @@ def _component(result: RuleResult) -> str:
         return part.id
     if rule.part.only_counts and _by_counts(result):
         return rule.part.only_counts
+    for part in MARKED if result.found else ():
+        if all(_is_marked(finding.evidence, part.shown_by) for finding in result.found):
+            return part.id
     rates = [failures / every for failures, every in result.counts.values() if every]
     of_one_api = max(rates, default=0) >= _ALWAYS and min(rates, default=0) == 0
     if rule.part.one_api and probe and of_one_api:
@@ -382,6 +385,11 @@ def _share(result: RuleResult, *, sure: bool = False) -> float:
     counted = [result.counts[name] for name, rate in rates.items() if rate and rate >= least]
     failures, every = (sum(counts[part] for counts in counted) for part in (0, 1))
     return exact_bounds(failures, every, _UNSURE)[0] if sure else failures / every
+
+
+def _is_marked(evidence: Evidence, mark: str) -> bool:
+    """Whether a mark stands in one of the two texts of the evidence alone."""
+    return (mark in evidence.expected) != (mark in evidence.got)
 
 
 def _by_counts(result: RuleResult) -> bool:

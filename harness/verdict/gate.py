@@ -54,8 +54,8 @@ class RuleResults(NamedTuple):
 
     all: tuple[RuleResult, ...]
     beyond_cases: tuple[RuleResult, ...]
-    """Those without checks that only tool-call attempts violate, or that apply only to these: their
-    errors count as invalid responses instead."""
+    """Those without shipped checks that only tool-call attempts violate, or that apply only to
+    these: their errors count as invalid responses instead."""
 
 
 def decide(

@@ -72,6 +72,20 @@ def test_the_example_of_the_docs_is_listed_judged_and_part_of_a_gate(
     assert re.search(r"thief_rules.*acme\.request_id", warnings)
 
 
+def test_an_error_of_an_own_rule_is_a_failed_rule_and_makes_no_call_invalid(
+    tmp_path: Path, mock: MockProvider
+) -> None:
+    install(tmp_path, "acme", example())
+    only = ("--only", "acme.request_id,cases", "-n", "2", "-k", "1", "--json")
+    done = command(tmp_path, "--base-url", mock.base_url, "--model", MODEL, *only)
+    found = json.loads(done.stdout)
+    assert done.returncode == 1
+    assert {result["invalid"] for result in found["results"]} == {0}
+    assert {outcome for result in found["results"] for outcome in result["outcomes"]} == {"success"}
+    (reason,) = found["verdict"]["reasons"]
+    assert re.fullmatch(r"1 of \d+ checks failed\.", reason)
+
+
 @pytest.mark.parametrize("words", [("checks",), ("checks", "usage.sum")])
 def test_a_broken_package_costs_itself_only(tmp_path: Path, words: tuple[str, ...]) -> None:
     install(tmp_path, "broken", "1 / 0\n")

@@ -33,9 +33,9 @@ _BEYOND_ASCII = re.compile(r"[^\x00-\x7f]{2,}")
 @family.check(
     "text.garbled",
     every_choice,
+    component="characters",
     source=_UTF_8,
     habit=recorded(0.005),
-    fix="Decode the tokens of a reply together, and send only complete characters.",
 )
 def _garbled(answer: Answer) -> Iterator[Problem]:
     """No text contains U+FFFD replacement characters.
@@ -55,12 +55,12 @@ family.check(
     "text.garbled.beyond_ascii",
     every_choice,
     lambda answer: not answer.exchange.prompt.isascii(),
+    component="characters",
     source=_UTF_8,
     habit=recorded(0.02),
     text="Replies to prompts with accents, emoji or other scripts contain no U+FFFD replacement "
     "characters. Such replies often have characters of several tokens. A decoding defect is rare "
     "among all replies, but frequent among these.",
-    fix="Decode the tokens of a reply together, and send only complete characters.",
 )(_garbled)
 
 

@@ -90,7 +90,7 @@ KNOWN = (
      "responses.stream.final reasoning.missing:0.4:s reply.lost:0.25:s",
      "events"),
     ("characters are split between the events of streams", "text.garbled:0.2:s",
-     "text only streams"),
+     "characters only streams"),
     ("arguments are emptied", "calls.arguments.cut", "calls"),
     ("finish reason stop beside calls", "chat.finish.tool_calls", "format"),
     ("logprobs are dropped", "logprobs.given", "logprobs"),
@@ -279,6 +279,24 @@ def test_one_try_of_a_probe_does_not_outweigh_replies_of_other_requests(
         for rule in rules
     ]
     assert diagnose([*results, *tried], scores).causes[0].component == component
+
+
+@pytest.mark.parametrize(
+    ("got", "component"), [("Z\ufffd\ufffdrich", "characters"), ("Zrich", "events")]
+)
+def test_a_character_that_one_of_two_texts_has_broken_is_the_cause_of_any_rule(
+    got: str, component: str
+) -> None:
+    results, scores = run("responses.stream.item_text:0.3:s")
+    for at, result in enumerate(results):
+        for each in result.examples:
+            texts = {"expected": "Zürich", "got": got}
+            shown = each.evidence.model_copy(update=texts)
+            found = each.model_copy(update={"evidence": shown})
+            results[at] = result.model_copy(update={"examples": (found,)})
+    (cause,) = diagnose(results, scores).causes
+    assert cause.component == component
+    assert ("a read may end within a character" in cause.remedy) == (component == "characters")
 
 
 @pytest.mark.parametrize(
