@@ -20,6 +20,7 @@ from harness.repeat.experiment import Outcome
 from harness.repeat.smaller import Body
 from harness.repeat.subject import CONTINUES, Subject
 from harness.rules.catalogue import PROBES
+from harness.rules.suites import CASES
 
 _KEY_VARIABLE = "API_KEY"
 _NOT_SENT = re.compile(
@@ -136,6 +137,8 @@ def issue(subject: Subject, commands: Sequence[str], outcome: Outcome) -> str:
         + (f", and in {outcome.seen} of {outcome.answered} repetitions" * bool(outcome.answered)),
         f"- Specification: {about.source}",
     ]
+    if subject.cause is not None:
+        lines.append(f"- Likely cause: {subject.cause.sentence} {subject.cause.remedy}")
     if about.why:
         lines.append(f"- Why it matters: {about.why}")
     if seen := elsewhere(about.id):
@@ -159,11 +162,15 @@ def issue(subject: Subject, commands: Sequence[str], outcome: Outcome) -> str:
 
 
 def _command(subject: Subject) -> str:
-    """Return a command that tests the server for a finding, without the folder of the run."""
+    """Return a command that tests the server for a finding, without the folder of the run.
+
+    Of a check, it sends the request of the probe that has the finding, or the cases.
+    """
     rollout, only = subject.rollout, subject.rule.about.id
     sent_by = (p for p in PROBES.values() if p.group.name == rollout.task)
     if only not in PROBES:
-        only = next((p.id for p in sent_by if rollout.sample in p.uses), only)
+        sent = next((p.id for p in sent_by if rollout.sample in p.uses), CASES)
+        only = f"{sent} --must-pass {only}"
     address = subject.exchange.request.url.removesuffix(DIALECTS[rollout.api].path)
     if subject.exchange.request.over_websocket:
         address = f"http{address.removeprefix('ws')}"

@@ -8,6 +8,7 @@ from harness.api.fields import objects
 from harness.api.parsed_rollout import parse_rollout
 from harness.errors import ConfigurationError
 from harness.records.analysis import Analysis, RuleResult
+from harness.records.diagnosis import Cause
 from harness.records.rollouts import Exchange, Rollout
 from harness.records.scores import Finding
 from harness.repeat.smaller import Body, Variants, smaller
@@ -32,6 +33,7 @@ class Subject:
     others: tuple[Rollout, ...]  # those without which a probe does not find it
     options: ProbeOptions
     compared: Rollout | None = None  # the only one of `others` that the finding needs
+    cause: Cause | None = None  # the likely one in the run
 
     @property
     def rule(self) -> Rule:
@@ -166,7 +168,9 @@ def choose(
             f"the run lacks the record {evidence.record} of the finding; "
             "judge it again with: gpt-oss-verify recheck RUN"
         )
-    alone = Subject(result, finding, rollout, (), options)
+    causes = () if analysis.diagnosis is None else analysis.diagnosis.causes
+    cause = next((cause for cause in causes if rule_id in cause.explains), None)
+    alone = Subject(result, finding, rollout, (), options, cause=cause)
     if not alone.of_run and alone.found_in(alone.requests):
         return alone
     others = tuple(other for other in kept if other is not rollout and other.api == rollout.api)

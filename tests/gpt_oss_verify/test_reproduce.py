@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from replies import MODEL, Reply
 from gpt_oss_verify.app import run
 from gpt_oss_verify.reproduce import _overview
 from harness.records.analysis import RuleResult
+from harness.records.diagnosis import Cause
 from harness.records.register import elsewhere
 from harness.records.rollouts import Exchange, StreamPart
 from harness.records.scores import Evidence, Finding
@@ -132,6 +134,16 @@ def test_an_issue_shows_what_the_reduced_request_received() -> None:
     assert text.startswith("# The delta")
     assert '{"event": 58}' in text
     assert "get_weather" not in text
+
+
+def test_an_issue_names_the_likely_cause_and_a_command_that_judges_its_rule() -> None:
+    subject, _ = long_stream(3, "A delta has no index.")
+    rule = subject.rule.id
+    words = {"description": "The server does not stream correctly.", "remedy": "Forward events."}
+    cause = Cause(component="events", effect="", examples=(), explains=(rule,), **words)
+    text = issue(replace(subject, cause=cause), ["curl"], Outcome())
+    assert "- Likely cause: The server does not stream correctly. Forward events.\n" in text
+    assert text.endswith(f" --only cases --must-pass {rule}")
 
 
 def the_run() -> str:
