@@ -41,6 +41,7 @@ from harness.records.conditions import BOTH_APIS, Api
 from harness.records.settings import names
 from harness.run.preflight import (
     ModelList,
+    is_web_page,
     listed_models,
     preflight,
     require_access,
@@ -253,6 +254,11 @@ def _model(provider: Provider, models: ModelList | None) -> str:
     if models.answer is not None:
         require_access(provider, "/models", models.answer)
     shown = f"lists {', '.join(listed[:MODELS_SHOWN])}" if listed else "does not list its models"
+    if models.answer and is_web_page(models.answer):
+        raise ProviderUnavailableError(
+            f"{provider.base_url}/models is a web page (status {models.answer.status}), not a list "
+            "of models; check --base-url, which most servers end with /v1."
+        )
     if models.answer and models.answer.status not in {200, 404}:
         shown = f"answers /models with status {models.answer.status}"
     raise ConfigurationError(f"Give --model; the provider {shown}.")

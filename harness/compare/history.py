@@ -221,7 +221,7 @@ def _point(place: str, analysis: Analysis, changed: tuple[SettingChange, ...]) -
         failed_checks=sum(result.status == "failed" for result in analysis.checks)
         if analysis.checks
         else None,
-        tokens=sum(result.tokens.input + result.tokens.output for result in analysis.results),
+        tokens=analysis.tokens,
         latency=max((time.p50 for time in times if time), default=None),
         scores={
             group_name(tasks[result.task], result.condition): result.score.estimate

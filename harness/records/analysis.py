@@ -375,6 +375,9 @@ class Analysis(Record):
     complete: bool = Field(description="whether everything planned was sampled and graded")
     probe_attempts: int = Field(default=0, description="planned attempts of probes")
     probe_attempts_made: int = Field(default=0, description="those that were made")
+    probe_tokens: int = Field(
+        default=0, description="input and output of probes and recorded traffic, as reported"
+    )
     results: tuple[TaskResult, ...]
     checks: tuple[RuleResult, ...]
     clients: tuple[ClientResult, ...] = ()
@@ -400,6 +403,12 @@ class Analysis(Record):
     def attempts(self) -> int:
         """The attempts that were made."""
         return sum(result.finished for result in self.results) + self.probe_attempts_made
+
+    @property
+    def tokens(self) -> int:
+        """The input and output tokens that the provider reported."""
+        used = sum(result.tokens.input + result.tokens.output for result in self.results)
+        return used + self.probe_tokens
 
     @property
     def causes(self) -> tuple[Cause, ...]:

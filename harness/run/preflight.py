@@ -196,7 +196,7 @@ def require_usable(
     """Raise ProviderUnavailableError after an answer that shows that no request can succeed."""
     status, name = answer.status, provider.name
     url = provider.base_url + DIALECTS[api].path
-    if _is_web_page(answer) and (status < 300 or status in _NOT_FOUND):
+    if is_web_page(answer) and (status < 300 or status in _NOT_FOUND):
         other = f", or leave {api} out of its apis" if status in _NOT_FOUND else ""
         raise ProviderUnavailableError(
             f"provider {name} answers {url} with a web page (status {status}), not with JSON: the "
@@ -208,9 +208,14 @@ def require_usable(
     explained = f"{status} ({explanation(answer)})"
     if status < 400:
         target = answer.headers.get("location", "another address")
-        raise ProviderUnavailableError(
-            f"provider {name} redirects {url} to {target}; set base_url to the new address"
+        moved, found, _ = target.partition(DIALECTS[api].path)
+        remedy = (
+            f"set base_url to {moved}"
+            if found
+            else "that is no address of this API, but for example a login page; check base_url "
+            "and the key"
         )
+        raise ProviderUnavailableError(f"provider {name} redirects {url} to {target}: {remedy}")
     if _is_about_model(answer, provider.model) or (
         status == 404 and models is not None and provider.model not in models
     ):
@@ -237,7 +242,7 @@ def require_access(provider: Provider, path: str, answer: Response) -> None:
     if status in {401, _FORBIDDEN, 407}:
         remedy = (
             "a firewall or gateway in front of it answers with a web page"
-            if status == _FORBIDDEN and _is_web_page(answer)
+            if status == _FORBIDDEN and is_web_page(answer)
             else f"check the key in {provider.api_key_env}"
             if provider.api_key_env
             else "name the variable that holds your key with --api-key-env, or with api_key_env in "
@@ -261,7 +266,8 @@ def require_access(provider: Provider, path: str, answer: Response) -> None:
         )
 
 
-def _is_web_page(answer: Response) -> bool:
+def is_web_page(answer: Response) -> bool:
+    """Whether a response is a page for a browser."""
     return answer.headers.get("content-type", "").startswith("text/html")
 
 

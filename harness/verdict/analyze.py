@@ -117,6 +117,11 @@ def analyze(
         complete=complete,
         probe_attempts=probe_attempts,
         probe_attempts_made=probe_attempts_made,
+        probe_tokens=sum(
+            (score.usage.input or 0) + (score.usage.output or 0)
+            for score in scores
+            if score.task not in calling
+        ),
         results=results,
         checks=rules.all if any(task.kind != "eval" for task in info.tasks) else (),
         clients=client_results(rules.all, scored.conversations, scores),

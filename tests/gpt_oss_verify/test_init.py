@@ -296,6 +296,7 @@ def test_the_status_of_models_is_named(
         (status(500), 2, "with status 500"),
         (status(401), 3, "refuses access: 401"),
         (raw(page), 3, "a firewall or gateway"),
+        (raw(page.replace(b"403 Forbidden", b"200 OK")), 3, "is a web page (status 200)"),
     ):
         mock.get = answer
         assert run(at(mock)) == code

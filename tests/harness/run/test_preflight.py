@@ -185,7 +185,16 @@ async def test_a_missing_or_wrong_key_is_reported(monkeypatch: pytest.MonkeyPatc
             ProviderUnreachableError,
             "429 .*per day.*60 minutes that it asks to wait",
         ),
-        (mock.status(301, Location="https://h/"), ProviderUnavailableError, "to https://h/"),
+        (
+            mock.status(301, Location="https://h/v2/responses"),
+            ProviderUnavailableError,
+            "to https://h/v2/responses: set base_url to https://h/v2$",
+        ),
+        (
+            mock.status(302, Location="/login?next=/v1"),
+            ProviderUnavailableError,
+            "to /login.*: that is no address of this API, but for example a login page",
+        ),
         (mock.raw(b""), ProviderUnreachableError, "connection was closed before"),
     ],
 )

@@ -293,6 +293,7 @@ def test_probes_that_were_added_after_a_run_are_not_missing_from_it() -> None:
     gone = rollout([Reply(text="Hi.")], sample="x", task="gone")
     whole = analysis_of([known, gone], run, info=info)
     assert (whole.complete, whole.probe_attempts, whole.probe_attempts_made) == (True, 2, 2)
+    assert whole.tokens == whole.probe_tokens > 0
     assert whole.verdict.decision == "pass"
     probes = {each.check.id: each.status for each in whole.checks if each.check.kind == "probe"}
     assert probes.pop("prompt.bare") in {"warned", "not_verifiable"}  # needs no other request
