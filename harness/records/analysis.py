@@ -20,7 +20,7 @@ from harness.records.figures import (
     UnreadAnswers,
 )
 from harness.records.readings import Rescored
-from harness.records.reasons import PARTLY_JUDGED, Lacks, Reason
+from harness.records.reasons import ONE_API_JUDGED, PARTLY_JUDGED, Lacks, Reason
 from harness.records.record import Record
 from harness.records.runs import DatasetInfo, RunInfo
 from harness.records.scores import Description, Estimate, Finding, Outcome, RuleKind
@@ -205,7 +205,8 @@ class RuleResult(Record):
     @property
     def in_part(self) -> bool:
         """Return whether it passed, but has replies that break what it says and are not judged."""
-        return self.status == "passed" and PARTLY_JUDGED in {e.code for e in self.reasons}
+        codes = {reason.code for reason in self.reasons}
+        return self.status == "passed" and not codes.isdisjoint((PARTLY_JUDGED, ONE_API_JUDGED))
 
     @property
     def affected(self) -> tuple[int, int]:

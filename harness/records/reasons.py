@@ -12,6 +12,8 @@ from harness.records.record import Record
 
 PARTLY_JUDGED = "partly_judged"
 """The reason of a probe that passed, but has replies that nothing could judge."""
+ONE_API_JUDGED = "one_api_judged"
+"""The reason of a probe that passed over one API, and could judge nothing over another."""
 Lacks = Literal["request", "reply", "logprobs"]
 
 

@@ -28,7 +28,7 @@ from harness.records.settings import CONTEXT, SuiteName
 from harness.rules.account import NO_ACCOUNT, Account
 from harness.rules.account.differences import has_arguments
 from harness.rules.account.entry import Entry
-from harness.rules.missing import NotVerifiableError
+from harness.rules.missing import NotVerifiableError, Unlike, unlike
 from harness.rules.refusals import (
     declined,
     failure,
@@ -38,7 +38,7 @@ from harness.rules.refusals import (
     refused,
     require_intact,
 )
-from harness.rules.rule import Declared, OnceWith, Problem, Relation, Rule, Shared, excerpt, members
+from harness.rules.rule import Declared, OnceWith, Problem, Relation, Rule, Shared, members
 
 GARBLED = frozenset({"text.garbled", "text.garbled.beyond_ascii"})
 """Checks to skip for text that is truncated within a character or sampled at high temperature."""
@@ -396,7 +396,7 @@ class Sent:
 
 def account_judge(
     reports: Callable[[Entry], object],
-) -> Callable[[Sent], Iterator[TrialResult | Unlike]]:
+) -> Callable[[Sent], Trials]:
     """Return a judge of what the account says of the replies to requests.
 
     Replies that it does not know are not judged, but those that lack what they should have count as
@@ -404,7 +404,7 @@ def account_judge(
     and a server may both be the author, so the reason names it, unless there are problems.
     """
 
-    def judge(sent: Sent) -> Iterator[TrialResult | Unlike]:
+    def judge(sent: Sent) -> Trials:
         instead: dict[str, list[str]] = defaultdict(list)
         found = False
         for rollout, exchange, reply, entry in sent.entries():
@@ -412,47 +412,43 @@ def account_judge(
             if reports(entry):
                 found = True
                 yield Problem(exchange, entry.message, entry.wanted, entry.got)
+            elif got := _instead(reply, sent.responses.wanted.get(name)):
+                instead[name].append(got)
+            elif got is not None:
+                yield unlike(reply.text)
             elif entry.kind == "intact":
                 yield None
-            elif got := _instead(reply, sent.responses.wanted.get(name)):
-                instead[name].append(excerpt(" \N{RETURN SYMBOL} ".join(got.splitlines())))
         for values in instead.values():
-            if len(values) >= _FEWEST_ALIKE and len(set(values)) == 1 and not found:
-                raise NotVerifiableError("same_value", got=values[0])
-            yield from map(Unlike, values)
+            made = [unlike(value) for value in values]
+            if len(made) >= _FEWEST_ALIKE and len(set(made)) == 1 and not found:
+                raise NotVerifiableError("same_value", got=made[0].got)
+            yield from made
 
     return judge
 
 
-def _instead(reply: Reply, wanted: Wanted | None) -> str:
-    """Return what a reply has in the place of what its request wants; empty without either."""
+def _instead(reply: Reply, wanted: Wanted | None) -> str | None:
+    """Return what a reply has in the place of what its request wants; empty without a text or call.
+
+    None if it has what is wanted, or if nothing is.
+    """
     if wanted is None:
-        return ""
+        return None
     if wanted.text:
-        return "" if wanted.text in reply.text else reply.text
+        return None if wanted.text in reply.text else reply.text
     made = [(call.name, parsed_object(call.arguments)) for call in reply.calls]
     named = [given for name, given in made if wanted.name in ("", name)]
     if not named:
         return ", ".join(call.name for call in reply.calls)
     if wanted.arguments is None or any(has_arguments(wanted.arguments, each) for each in named):
-        return ""
+        return None
     return reply.calls[0].arguments
-
-
-@dataclass(frozen=True)
-class Unlike:
-    """A reply that lacks what it should have, and has `got`; nothing tells who wrote this.
-
-    It is no trial, but its probe passes in part only.
-    """
-
-    got: str
 
 
 TrialResult = Problem | None
 """The result of one repetition of an experiment: a problem, or None if it passed."""
 
-Trials = Iterator[TrialResult]
+Trials = Iterator[TrialResult | Unlike]
 Judge = Callable[..., Iterable[TrialResult | Unlike]]
 """Gets a `Sent` for each argument. May raise NotVerifiableError, and RenderError or VocabularyError
 if tokens cannot be counted."""

@@ -1,7 +1,16 @@
 """All rules, and their results over a run. No I/O."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import (
+    Callable,
+    Collection,
+    Container,
+    Hashable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from dataclasses import dataclass, replace
 from functools import cache
 from traceback import format_exc
@@ -13,13 +22,13 @@ from harness.api.sdk_types import stops_sdk
 from harness.records.analysis import FailingRequest, RuleResult, RuleStatus
 from harness.records.conditions import Api, Mode
 from harness.records.readings import Rescored
-from harness.records.reasons import PARTLY_JUDGED, Reason
+from harness.records.reasons import ONE_API_JUDGED, PARTLY_JUDGED, Reason
 from harness.records.rollouts import Rollout
 from harness.records.scores import Description, Finding, Score, Severity
 from harness.rules.account import NO_ACCOUNT, Account
 from harness.rules.catalogue import CHECKS
-from harness.rules.missing import NotVerifiableError
-from harness.rules.probe import Probe, ProbeOptions, ProbeResponses, TrialResult, Unlike
+from harness.rules.missing import NotVerifiableError, Unlike
+from harness.rules.probe import Probe, ProbeOptions, ProbeResponses, TrialResult
 from harness.rules.rule import (
     Problem,
     Rule,
@@ -39,6 +48,13 @@ Counts = Mapping[tuple[Hashable, str], tuple[int, int]]
 """Failures and trials by cluster (sample; of a probe: API) and name of the condition."""
 
 _EVERY = "every API"
+_NOT_ASKED = frozenset(
+    {
+        *("not_sent", "no_reply_in_mode", "refuses_feature", "refuses_otherwise", "refuses_cot"),
+        *("refuses_to_store", "refuses_to_continue"),
+    }
+)
+"""Reasons why an API has nothing to judge that say nothing against a pass over another one."""
 _ORDER: Mapping[Severity, int] = {"error": 0, "warning": 1, "info": 2}
 
 
@@ -230,19 +246,19 @@ def _judged_probe(
     modes: set[Mode] = set()
     counts: dict[Api, tuple[int, int]] = {}
     asked: Counter[str] = Counter()
-    reasons: list[Reason] = []
+    unjudged: list[tuple[Api, Reason]] = []
     proven: dict[str, list[Api]] = defaultdict(list)
     unlike: list[Unlike] = []
     made = ((api, each) for api in applicable for each in responses_over(api))
     for api, responses in made:
         results = _trials(probe, responses)
         if isinstance(results, Reason):
-            reasons.append(results)
+            unjudged.append((api, results))
             continue
         unlike += [result for result in results if isinstance(result, Unlike)]
         trials = [result for result in results if not isinstance(result, Unlike)]
         if not trials:
-            reasons.append(Reason(code=probe.unjudged))
+            unjudged.append((api, Reason(code=probe.unjudged)))
         else:
             failed = [trial for trial in trials if trial is not None]
             before = counts.get(api, (0, 0))
@@ -259,6 +275,7 @@ def _judged_probe(
                 failing.add(FailingRequest(api, rollout.sample))
                 modes.add(rollout.condition.mode or "non-streaming")
     if not counts:
+        reasons = [reason for _, reason in unjudged]
         distinct = tuple(reason for at, reason in enumerate(reasons) if reason not in reasons[:at])
         return RuleResult(check=about, status="not_verifiable", reasons=distinct)
     failures, every = (sum(column) for column in zip(*counts.values(), strict=True))
@@ -283,7 +300,9 @@ def _judged_probe(
         "failing": tuple(sorted(failing)),
         "independent": dict(asked),
         "modes": tuple(sorted(modes)),
-        "reasons": () if findings else (*_partly(unlike, every), *_proven(proven)),
+        "reasons": ()
+        if findings
+        else (*_partly(unlike, every), *_elsewhere(unjudged, counts), *_proven(proven)),
     }
     return judged.model_copy(update=changes)
 
@@ -294,6 +313,13 @@ def _partly(unlike: Sequence[Unlike], judged: int) -> Iterator[Reason]:
         are = "1 is" if len(unlike) == 1 else f"{len(unlike)} are"
         values = {"judged": judged, "made": judged + len(unlike), "unlike": are}
         yield Reason(code=PARTLY_JUDGED, values={**values, "got": unlike[0].got})
+
+
+def _elsewhere(unjudged: Iterable[tuple[Api, Reason]], judged: Container[Api]) -> Iterator[Reason]:
+    """Yield why an API has nothing to judge, although it was asked and did not refuse."""
+    for api, reason in dict(reversed(list(unjudged))).items():
+        if api not in judged and reason.code not in _NOT_ASKED:
+            yield Reason(code=ONE_API_JUDGED, values={"api": api, "why": reason.text})
 
 
 def _compared(

@@ -18,7 +18,7 @@ from harness.api.parsed_rollout import ParsedExchange
 from harness.api.responses import CODE_INTERPRETER, CODE_INTERPRETER_CALL
 from harness.records.conditions import MODES
 from harness.rules.habits import unmeasured
-from harness.rules.missing import required
+from harness.rules.missing import NotVerifiableError, required, unlike
 from harness.rules.probe import (
     MAY_BE_REFUSED,
     Answer,
@@ -141,16 +141,22 @@ def _results(computed: Sent) -> Trials:
     the result of its call.
     """
     answered = [
-        (exchange, text, value.value)
+        (exchange, _SEPARATOR.sub("", reply.text), value)
         for each in computed
         for value in (_VALUES[each.name],)
         for exchange, reply in each.served_replies(_FEATURE)
         if any(_computes(call, value) for call in _calls(reply))
-        if value.form.search(text := _SEPARATOR.sub("", reply.text))
     ]
-    for exchange, text, value in required(answered, "no_computed_value"):
+    if not any(value.form.search(text) for _, text, value in answered):
+        raise NotVerifiableError("no_computed_value")
+    for exchange, text, value in answered:
         message = "The answer does not have the value that the program computed."
-        yield None if value in text else Problem(exchange, message, value, text)
+        if value.value in text:
+            yield None
+        elif value.form.search(text):
+            yield Problem(exchange, message, value.value, text)
+        else:
+            yield unlike(text)
 
 
 _LIMITED = GROUP.send(

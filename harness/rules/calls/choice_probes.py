@@ -9,6 +9,7 @@ from harness.api.items import Message
 from harness.records.conditions import MODES, Api
 from harness.records.replies import Wanted
 from harness.rules.evidence.offers import IN_LISBON, LANGUAGE, TOOLS, WEATHER
+from harness.rules.missing import unlike
 from harness.rules.probe import (
     MAY_BE_REFUSED,
     NON_STREAMING,
@@ -231,8 +232,11 @@ def _namespaces(asked: Sent) -> Trials:
     for exchange, reply in served.readable:
         done = (event.data.get("item") for event in exchange.events if isinstance(event.data, dict))
         for item in objects([*objects(reply.raw.get("output")), *done]):
-            # A model may call something else.
-            if item.get("type") == "function_call" and WEATHER.name in str(item.get("name")):
+            if item.get("type") != "function_call":
+                continue
+            if WEATHER.name not in str(item.get("name")):
+                yield unlike(f"a call of {item.get('name')}")  # A model may call something else.
+            else:
                 right = (item["name"], item.get("namespace")) == (WEATHER.name, _NAMESPACE)
                 message = "The call of a function in a namespace cannot be matched with it."
                 expected = f"the name {WEATHER.name} and the namespace {_NAMESPACE}"

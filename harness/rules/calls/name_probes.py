@@ -11,7 +11,7 @@ from harness.records.replies import Wanted
 from harness.rules.calls.argument_probes import is_call_changed
 from harness.rules.evidence.offers import BY_NAME, offered
 from harness.rules.evidence.tables import table
-from harness.rules.missing import required
+from harness.rules.missing import required, unlike
 from harness.rules.probe import ProbeGroup, Sent, Trials, account_judge
 from harness.rules.refusals import failure, outcome
 from harness.rules.rule import FUNCTION_CALLING, HARMONY
@@ -53,10 +53,11 @@ def _accepted(asked: Sent) -> Trials:
     The API guarantees it, and programs generate such names. A reply that the provider refused
     because the model called another function is not judged.
     """
-    named = ((rollout, NAMES[rollout.rollout.sample].name) for rollout in asked.rollouts)
-    judged = (pair for pair in named if not _calls_another(*pair))
+    named = [(rollout, NAMES[rollout.rollout.sample].name) for rollout in asked.rollouts]
+    judged = [pair for pair in named if not _calls_another(*pair)]
     for rollout, name in required(judged, "not_called_by_name"):
         yield failure(rollout, f"a request with a function named {name}")
+    yield from (unlike(outcome(e.exchanges[-1])) for e, name in named if _calls_another(e, name))
 
 
 def _calls_another(rollout: ParsedRollout, offered: str) -> bool:

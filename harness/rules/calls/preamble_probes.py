@@ -4,6 +4,7 @@ from harness.api.items import Message
 from harness.api.ledger import are_joined, extra_tokens
 from harness.records.conditions import MODES
 from harness.rules.evidence.offers import IN_LISBON, WEATHER
+from harness.rules.missing import unlike
 from harness.rules.probe import ProbeGroup, ProbeRequest, Sent, Trials
 from harness.rules.rule import HARMONY, Problem
 
@@ -48,3 +49,5 @@ def _preamble(announced: Sent) -> Trials:
             )
             got = f"{lost} tokens not returned"
             yield Problem(exchange, message, "text next to the tool call", got, "$.usage")
+        else:
+            yield unlike("a call without text")

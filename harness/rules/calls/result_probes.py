@@ -17,7 +17,7 @@ from harness.rules.evidence.obedience import disobeyed
 from harness.rules.evidence.offers import IN_LISBON, ORDER, TOOLS, WEATHER
 from harness.rules.evidence.rendering import Prompt, differences
 from harness.rules.habits import NEAR_TIES
-from harness.rules.missing import NotVerifiableError, repeated, required
+from harness.rules.missing import NotVerifiableError, Unlike, repeated, required, unlike
 from harness.rules.probe import ProbeGroup, ProbeRequest, Sent, Trials
 from harness.rules.refusals import failure
 from harness.rules.rule import GUIDE, HARMONY, Problem
@@ -214,6 +214,8 @@ def _order(swapped: Sent) -> Trials:
     for exchange, named, word in told:
         message = "The model confuses the results of two calls."
         yield Problem(exchange, message, named, word) if wrong else None
+    others = (answer for pair in answers.values() for answer in pair if answer not in told)
+    yield from (unlike(word) for _, _, word in others)
 
 
 @cache
@@ -253,8 +255,9 @@ def _used(looked_up: Sent, swapped: Sent) -> Trials:
     """
     words = {_told(city): word for city, word in _TOLD.items()}
 
-    def tells(name: str, reply: Reply) -> bool | None:
-        return words[name] in reply.generated.lower() if reply.text or reply.calls else None
+    def tells(name: str, reply: Reply) -> bool | Unlike:
+        said = reply.text or reply.calls
+        return words[name] in reply.generated.lower() if said else unlike("")
 
     def unused(name: str, exchange: ParsedExchange, reply: Reply) -> Problem:
         message = "The reply does not tell what the tool result contains."
@@ -262,8 +265,9 @@ def _used(looked_up: Sent, swapped: Sent) -> Trials:
         return Problem(exchange, message, words[name], got)
 
     trials = list(disobeyed(looked_up, tells, unused))
-    able = any(tells(each.name, reply) for each in looked_up for _, reply in each.elsewhere)
-    if trials and all(trials) and not able and _reach_model(looked_up, swapped):
+    able = any(tells(each.name, reply) is True for each in looked_up for _, reply in each.elsewhere)
+    wrong = [trial for trial in trials if isinstance(trial, Problem)]
+    if wrong and None not in trials and not able and _reach_model(looked_up, swapped):
         raise NotVerifiableError("has_results_in_prompt")
     return iter(trials)
 
@@ -291,8 +295,10 @@ def _goes_on(asked: Sent) -> Trials:
 
     intact = {id(reply) for *_, reply, entry in asked.entries() if entry.kind == "intact"}
 
-    def calls_on(_: str, reply: Reply) -> bool | None:
-        return bool(reply.calls) or (None if reply.text or id(reply) in intact else False)
+    def calls_on(_: str, reply: Reply) -> bool | Unlike:
+        if reply.text or id(reply) in intact:
+            return bool(reply.calls) or unlike(reply.text or "no call")
+        return bool(reply.calls)
 
     return disobeyed(asked, calls_on, ended)
 
@@ -314,7 +320,7 @@ def _streams(looked_up: Sent) -> Trials:
     The same request without streaming shows which text is the CoT. A model may once write it in its
     answer.
     """
-    trials: list[Problem | None] = []
+    trials: list[Problem | Unlike | None] = []
     for each in looked_up:
         complete = {
             reply.reasoning.strip()

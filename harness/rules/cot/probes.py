@@ -17,7 +17,7 @@ from harness.records.conditions import MODES
 from harness.rules.evidence.offers import WEATHER
 from harness.rules.evidence.rendering import Prompt, differences
 from harness.rules.habits import NO_COT, unmeasured
-from harness.rules.missing import NotVerifiableError, required
+from harness.rules.missing import NotVerifiableError, required, unlike
 from harness.rules.probe import (
     MAY_BE_REFUSED,
     ProbeGroup,
@@ -114,7 +114,9 @@ def _returned(asked: Sent) -> Trials:
 
     Clients must send it back between tool calls. The model occasionally answers without CoT.
     """
-    thought = (answer for answer in asked.replies if answer[1].reasoning or has_lost_cot(answer[0]))
+    replies = list(asked.replies)
+    thought = [answer for answer in replies if answer[1].reasoning or has_lost_cot(answer[0])]
+    yield from [unlike("a reply without CoT")] * (len(replies) - len(thought))
     for exchange, reply in required(thought, "no_cot_tokens"):
         items = objects(reply.raw.get("output"))
         summarized = any(item.get("summary") and not item.get("content") for item in items)
@@ -248,11 +250,13 @@ def _code_word_replies(sent: Sent, told: Sent) -> list[tuple[str, ParsedExchange
 
 
 def _used(sent: Sent, told: Sent, own: Sent) -> Trials:
+    replies = _code_word_replies(sent, told)
     evident = [
         (name, exchange, reply)
-        for name, exchange, reply in _code_word_replies(sent, told)
+        for name, exchange, reply in replies
         if _knows(reply, name) or (reply.text and not _has_tokens_of_cot(name, reply, own))
     ]
+    yield from (unlike(each[2].text) for each in replies if each not in evident)
     for name, exchange, reply in required(evident, "has_cot_in_prompt"):
         message = "The model does not know a code word from the CoT that was sent back."
         missed = Problem(exchange, message, name.rpartition(" ")[2], reply.text)
@@ -349,3 +353,5 @@ def _alone(alone: Sent) -> Trials:
             message = "The reply ends after its CoT, and its content is a copy of the CoT."
             path = "$.output" if exchange.api == "responses" else "$.choices[0].message"
             yield Problem(exchange, message, "no content", reply.text, path)
+        elif text == cot:
+            yield unlike(reply.text)

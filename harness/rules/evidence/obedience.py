@@ -14,14 +14,15 @@ from itertools import islice
 from harness.api.items import Reply
 from harness.api.parsed_rollout import ParsedExchange
 from harness.records.conditions import Mode
-from harness.rules.missing import NotVerifiableError
+from harness.rules.missing import NotVerifiableError, Unlike
 from harness.rules.probe import Sent, Trials
 from harness.rules.rule import Problem
 
 _FEWEST_REPLIES = 2  # replies; one alone shows nothing
 
-Right = Callable[[str, Reply], bool | None]
-"""Whether a reply to the request of this name does what it asks; None if it does not show it."""
+Right = Callable[[str, Reply], bool | Unlike | None]
+"""Whether a reply to the request of this name does what it asks; what it has instead if nothing
+tells why, and None if another rule judges it."""
 
 
 def disobeyed(
@@ -38,10 +39,13 @@ def disobeyed(
     for each in sent:
         for rollout in each.rollouts:
             for exchange, reply in islice(rollout.replies, 1):
-                if (shown := right(each.name, reply)) is not None:
+                shown = right(each.name, reply)
+                if isinstance(shown, Unlike):
+                    yield shown
+                elif shown is not None:
                     judged.append((each.name, rollout.mode, exchange, reply, shown))
                     able |= {each.name} if shown else set()
-        able |= {each.name for _, reply in each.elsewhere if right(each.name, reply)}
+        able |= {each.name for _, reply in each.elsewhere if right(each.name, reply) is True}
     if judged and not able and len(judged) < _FEWEST_REPLIES:
         raise NotVerifiableError("too_few_replies", request=judged[0][0])
     modes = [mode for _, mode, *_ in judged]

@@ -7,7 +7,7 @@ from harmony.render import text_tokens
 from harness.api.fields import objects
 from harness.api.items import Reply
 from harness.api.ledger import extra_tokens
-from harness.rules.missing import NotVerifiableError, required
+from harness.rules.missing import NotVerifiableError, required, unlike
 from harness.rules.probe import Sent, Trials, prompt_tokens
 from harness.rules.refusals import failure
 from harness.rules.rule import Problem
@@ -61,7 +61,8 @@ def _n(sent: Sent, alike: Sent) -> Trials:
             message = "Some choices have CoT, and others lack the CoT that their tokens include."
             lost = Problem(last, message, "CoT in all choices", "in some", "$.choices")
             missing = (extra_tokens(last.reply) or 0) > _FEWEST_LOST_TOKENS
-            yield lost if any(have) and not all(have) and missing else None
+            mixed = any(have) and not all(have)
+            yield (lost if missing else unlike("CoT in some choices")) if mixed else None
             same = len({reply.reasoning + reply.text for reply in replies}) == 1
             message = (
                 "All choices are the same, although repeated requests always get different replies."
@@ -102,6 +103,8 @@ def _n_streamed(sent: Sent) -> Trials:
         trials.append(mixed if any(have) and not all(have) else None)
     if len(trials) >= STREAMS and all(trials):
         yield from trials
+    else:
+        yield from (unlike(trial.got) for trial in trials if trial is not None)
 
 
 def _have_cot(choices: Iterable[Reply]) -> list[bool]:

@@ -20,7 +20,7 @@ from harness.records.conditions import MODES, Mode
 from harness.rules.evidence.offers import MARKDOWN, WEATHER
 from harness.rules.evidence.prompt_counts import UNRELIABLE_PROMPT_TOKENS
 from harness.rules.evidence.rendering import Prompt, after_calls, differences
-from harness.rules.missing import NotVerifiableError, repeated, required
+from harness.rules.missing import NotVerifiableError, Unlike, repeated, required, unlike
 from harness.rules.probe import (
     MAY_BE_REFUSED,
     ProbeGroup,
@@ -247,7 +247,7 @@ _CHANNEL = 2
 def _by_prompt_tokens(prompts: _Prompts, sent: Sent, told: Sent | None = None) -> Trials:
     """Judge the content of the prompts of continued responses by their additional tokens."""
     before = _PROMPTS[sent.name]
-    trials: list[TrialResult] = []
+    trials: list[TrialResult | Unlike] = []
     for second, earlier, reply in _replies(sent, told):
         more = prompt_tokens(reply) - prompt_tokens(earlier)
         sizes = [
@@ -257,11 +257,12 @@ def _by_prompt_tokens(prompts: _Prompts, sent: Sent, told: Sent | None = None) -
         if more not in right and more + _CHANNEL in right:
             continue
         expected, path = f"{min(sizes[0][1])} more prompt tokens", "$.usage.input_tokens"
-        trials += [
+        found = [
             Problem(second, message, expected, f"{more} more", path) if message else None
             for message, fitting in sizes
             if more in fitting
-        ][:1]
+        ]
+        trials += found[:1] or [unlike(f"{more} more prompt tokens")]
     yield from required(repeated(trials), "tokens_fit_no_prompt")
 
 
@@ -277,7 +278,7 @@ def _usage(told: Sent) -> Trials:
     Providers bill by these counts, and clients compute from them how full the context is. A sum
     over all turns counts the earlier messages again in each turn.
     """
-    trials: list[TrialResult] = []
+    trials: list[TrialResult | Unlike] = []
     for second, earlier, reply in _replies(told):
         before, after = prompt_tokens(earlier), prompt_tokens(reply)
         more = _added_tokens(_right_prompts(earlier))
@@ -288,6 +289,8 @@ def _usage(told: Sent) -> Trials:
             expected, path = f"{before + min(more)}", "$.usage.input_tokens"
             got = f"{after}, after {before} in the first request"
             trials.append(Problem(second, message, expected, got, path))
+        else:
+            trials.append(unlike(f"{after - before} more prompt tokens"))
     yield from required(repeated(trials), "tokens_fit_nothing")
 
 
@@ -321,7 +324,7 @@ def _once(told: Sent) -> Trials:
     """
     turns = _TOLD_PROMPT.turns
     copy = min(_added_tokens([replace(_TOLD_PROMPT, turns=turns * 2)]))
-    trials: list[TrialResult] = []
+    trials: list[TrialResult | Unlike] = []
     for second, earlier, reply in _replies(told):
         more = prompt_tokens(reply) - prompt_tokens(earlier)
         prompts = _right_prompts(earlier)
@@ -343,6 +346,8 @@ def _once(told: Sent) -> Trials:
                 )
                 path = "$.usage.input_tokens"
                 trials.append(Problem(second, message, expected, f"{more} more", path))
+            else:
+                trials.append(unlike(f"{more} more prompt tokens"))
     yield from required(repeated(trials), "tokens_fit_no_prompt")
 
 

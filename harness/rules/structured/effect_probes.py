@@ -13,7 +13,7 @@ from harness.api.json_text import objects_in, parsed_object, parsed_value, strin
 from harness.api.parsed_rollout import ParsedExchange
 from harness.records.conditions import BOTH_APIS
 from harness.rules.evidence.prompt_counts import UNRELIABLE_PROMPT_TOKENS
-from harness.rules.missing import NotVerifiableError, required
+from harness.rules.missing import NotVerifiableError, required, unlike
 from harness.rules.probe import NON_STREAMING, Sent, Trials, prompt_tokens
 from harness.rules.rule import Problem
 from harness.rules.structured.requests import (
@@ -63,9 +63,9 @@ def _applied(free: Sent, without: Sent, as_object: Sent, without_object: Sent) -
     json_mode = 0  # how many tokens JSON mode adds to a prompt; 0 if that is unknown
     with suppress(NotVerifiableError):
         json_mode = as_object.prompt - without_object.prompt
-    yield _ignored(free, without, FEATURE, json_mode)
+    yield from _in_effect(free, without, FEATURE, json_mode)
     with suppress(NotVerifiableError):
-        yield _ignored(as_object, without_object, _OBJECT)
+        yield from _in_effect(as_object, without_object, _OBJECT)
 
 
 @GROUP.probe("structured.object", (OBJECT, OBJECT_TOLD), WITHOUT_OBJECT, severity="warning")
@@ -78,12 +78,16 @@ def _object_with_members(as_object: Sent, _without: Sent) -> Trials:
     replies = as_object.served_replies(_OBJECT)
     values = [(*answer, parsed_object(answer[1].text.strip())) for answer in replies]
     objects = [answer for answer in values if answer[2] is not None]
+    others = [reply for _, reply, value in values if value is None]
     exchange, reply, _ = required(objects, "no_object_answer")[0]
     empty = all(value == {} for *_, value in objects)
     message = "In JSON mode, every answer is an empty object."
     expected = "an object with members, such as the code word"
     several = len(objects) >= FEWEST_REPLIES
     yield Problem(exchange, message, expected, reply.text) if empty and several else None
+    if not empty:
+        others += [reply for _, reply, value in objects if value == {}]
+    yield from (unlike(reply.text) for reply in others)
 
 
 def _conforms(exchange: ParsedExchange, reply: Reply) -> bool:
@@ -105,7 +109,7 @@ def _also(where: str, usual: Sent, here: Sent) -> Trials:
         if next(objects_in(choice.text), None) is not None or {"{", "}"}.isdisjoint(choice.text)
     ]
     if any(_conforms(*answer) for answer in made):
-        yield None
+        yield from (None if _conforms(*e) else unlike(e[1].text) for e in made)
     elif len(made) < FEWEST_OTHERS:
         raise NotVerifiableError("too_few_replies", request=here.name)
     else:
@@ -144,7 +148,7 @@ def _applied_to_streams(streamed: Sent, without: Sent) -> Trials:
 
     Some servers read the format only in requests without `stream`.
     """
-    yield _ignored(streamed, without, FEATURE)
+    yield from _in_effect(streamed, without, FEATURE)
 
 
 @GROUP.probe("structured.asked.tools", FREE_WITH_TOOL, TOOL_WITHOUT_SCHEMA)
@@ -154,7 +158,7 @@ def _applied_with_tools(both: Sent, without: Sent) -> Trials:
     Agents with a typed result send both. A provider that does not support this must reject the
     request.
     """
-    yield _ignored(both, without, _WITH_TOOLS)
+    yield from _in_effect(both, without, _WITH_TOOLS)
 
 
 @GROUP.probe(
@@ -179,6 +183,20 @@ def _tools_offered(both: Sent, free: Sent, without: Sent) -> Trials:
     got = f"{tokens} prompt tokens, and as many without the tool"
     lost = Problem(exchange, message, "more prompt tokens with a tool", got, "$.usage")
     yield lost if tokens in others and not reply.calls else None
+
+
+def _in_effect(sent: Sent, without: Sent, feature: str, json_mode: int = 0) -> Trials:
+    """Judge whether a format affects the replies; those that it does not affect may be the model's.
+
+    Raises NotVerifiableError.
+    """
+    ignored = _ignored(sent, without, feature, json_mode)
+    yield ignored
+    for answer in sent.served_replies(feature) if ignored is None else ():
+        _, reply = answer
+        ended = reply.text and reply.finish == "stop"
+        if ended and not (fit_elsewhere(*answer) or _names_member(*answer)):
+            yield unlike(reply.text)
 
 
 def _ignored(sent: Sent, without: Sent, feature: str, json_mode: int = 0) -> Problem | None:

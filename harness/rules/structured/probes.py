@@ -1,6 +1,6 @@
 """Answers that must follow a JSON schema, without affecting the CoT before them."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 
@@ -11,8 +11,8 @@ from harness.api.parsed_rollout import ParsedExchange
 from harness.records.conditions import MODES
 from harness.rules.account.entry import BEYOND_ASCII
 from harness.rules.habits import unmeasured
-from harness.rules.missing import NotVerifiableError, repeated, required
-from harness.rules.probe import Sent, TrialResult, Trials, Unlike, account_judge
+from harness.rules.missing import NotVerifiableError, Unlike, repeated, required, unlike
+from harness.rules.probe import Sent, Trials, account_judge
 from harness.rules.refusals import refused
 from harness.rules.rule import Problem
 from harness.rules.structured.checks import lost_answer, missing_answer
@@ -81,9 +81,9 @@ def _place(asked: Sent) -> Trials:
     """
     answers = asked.usable.served_replies(FEATURE)
     proves = asked.responses.account.is_obedient
-    placed = ((*each, _elsewhere(*each), lost_answer(*each) if proves else 0) for each in answers)
-    made = (answer for answer in placed if answer[1].text or answer[2] is not None or answer[3])
-    trials: list[Problem | None] = []
+    placed = [(*each, _elsewhere(*each), lost_answer(*each) if proves else 0) for each in answers]
+    made = [answer for answer in placed if answer[1].text or answer[2] is not None or answer[3]]
+    trials: list[Problem | Unlike | None] = [unlike("")] * (len(placed) - len(made))
     for exchange, reply, other, lost in required(made, "no_answer"):
         message = "The answer is in another part of the reply instead of its text."
         moved = Problem(exchange, message, "the text of a message", other or "")
@@ -121,12 +121,13 @@ def _compiled(free: Sent, contradicted: Sent) -> Trials:
         raise NotVerifiableError("no_schema_obeyed")
     for rollout in contradicted.rollouts:
         for exchange, reply in rollout.replies:
-            if (
-                reply.finish == "stop"
-                and reply.text
-                and "\N{REPLACEMENT CHARACTER}" not in reply.text
-                and reply.text.count("{") == reply.text.count("}")
-            ):
+            if reply.finish != "stop" or not reply.text:
+                continue
+            if "\N{REPLACEMENT CHARACTER}" in reply.text or reply.text.count(
+                "{"
+            ) != reply.text.count("}"):
+                yield unlike(reply.text)
+            else:
                 # JSON with a text around it was constrained, and changed on its way; a part of
                 # JSON says nothing about the grammar, either.
                 problem = None if _contains_fit(exchange, reply) else _unfit(exchange, reply)
@@ -159,7 +160,7 @@ def _with_references(references: Sent, unique: Sent, named: Sent) -> Trials:
     with suppress(NotVerifiableError):
         own += list(unique.served_replies(FEATURE))
     if any(_is_answered(reply) for _, reply in own):
-        yield None
+        yield from (None if _is_answered(reply) else unlike(reply.text) for _, reply in own)
         return
     elsewhere = [
         rollout.exchanges[-1].reply
@@ -192,9 +193,8 @@ def _ends(formatted: Sent, plain: Sent) -> Trials:
     Users wait and pay for it, and the answer counts as truncated. A model that repeats a word in a
     text of the JSON does so itself.
     """
-    cut = [
-        e for e in formatted.cut if not (e.reply and (repeated_piece(e.reply.text) or "").strip())
-    ]
+    cut = [exchange for exchange in formatted.cut if not _repeats_itself(exchange)]
+    yield from (unlike("a word, again and again") for e in formatted.cut if e not in cut)
     ended = formatted.readable
     total = len(cut) + len(ended)
     often = not plain.cut and at_least(len(cut), total, _CUT) <= _LUCK
@@ -205,6 +205,7 @@ def _ends(formatted: Sent, plain: Sent) -> Trials:
         elif often:
             message = "Replies with a JSON format reach the token limit, and others do not."
         else:
+            yield unlike("a reply that reaches the token limit")
             continue
         got = f"{len(cut)} of {total} replies reach the token limit"
         yield Problem(exchange, message, "the end of the reply after the JSON", got)
@@ -259,6 +260,8 @@ def _after_answers(named: Sent, named_later: Sent) -> Trials:
             raise NotVerifiableError("also_lacks", what=what)
         else:
             yield None
+            lacking = [reply for _, reply in later if not contains(reply)]
+            yield from (unlike(f"a reply without {what}") for _ in lacking)
 
 
 _PARTS: Mapping[str, Callable[[Reply], bool]] = {
@@ -290,7 +293,7 @@ def _is_prose(text: str) -> bool:
     return parsed_object(text.strip()) is None and letters > len(visible) / 2
 
 
-def _characters(abroad: Sent, _without: Sent) -> Iterator[TrialResult | Unlike]:
+def _characters(abroad: Sent, _without: Sent) -> Trials:
     return account_judge(lambda entry: entry.what in BEYOND_ASCII)(abroad)
 
 

@@ -203,6 +203,7 @@ def test_every_reason_in_the_sources_has_a_wording_with_its_values() -> None:
 _OF_OTHERS = {
     *("not_applicable", "declared_missing", "lowered_by_gate", "recorded_twice", "recorded_cut"),
     *("tolerated", "partly_tolerated", "as_at_reference", "proven", "partly_judged"),
+    "one_api_judged",
 }
 """Reasons of results that say something: a pass, a milder finding, or why a rule does not apply."""
 
