@@ -46,7 +46,7 @@ from harness.errors import (
     HarnessError,
 )
 from harness.records.settings import COMMON
-from harness.text import plain
+from harness.text import TERMS, plain
 
 _COMMANDS = {
     "Providers, rules and traffic": {
@@ -147,7 +147,9 @@ def _command_line(overview: Literal["short", "whole"] | None = None) -> App:
             "Start: gpt-oss-verify init mine --base-url URL, then gpt-oss-verify --provider mine"
         ),
         help_epilogue=(
-            "--help-all lists all options, and COMMAND --help those of a command.\n\n"
+            f"{TERMS}\n\n"
+            * (overview == "whole")
+            + "--help-all lists all options, and COMMAND --help those of a command.\n\n"
             "Exit codes: 0 PASS, or SCORED (sample or own questions without a baseline) · 1 FAIL · "
             "2 usage or configuration · 3 provider unreachable or unauthorized · 4 INCONCLUSIVE · "
             "70 a bug in the tool · 74 a file cannot be written · 130 stopped by Ctrl-C"

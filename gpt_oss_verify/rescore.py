@@ -36,11 +36,11 @@ class ReaderOptions:
     threads: int | None = None
     """CPU threads. Default: all cores."""
     witness: str | None = None
-    """URL of a server that reads instead, such as vLLM, or `provider` for that of the run."""
+    """URL of a server that reads the replies, such as vLLM, or `provider` for that of the run."""
     witness_model: str | None = None
-    """The model's name at the witness. Default: that of the run."""
+    """The model's name at that server. Default: that of the run."""
     witness_key_env: str | None = None
-    """Name of the environment variable with the key of the witness."""
+    """Name of the environment variable with the key of that server."""
 
 
 def rescore(

@@ -37,7 +37,7 @@ def witness(options: "ReaderOptions", info: RunInfo) -> tuple[Reader, ReaderInfo
         url, headers = provider.base_url, dict(access(provider).headers)
     else:
         url, headers = options.witness or "", _headers(options)
-    say(f"checking the witness at {url}")
+    say(f"checking the server that reads, at {url}")
     reader, found = connect(
         url,
         options.witness_model or (model if itself else None),
@@ -47,7 +47,7 @@ def witness(options: "ReaderOptions", info: RunInfo) -> tuple[Reader, ReaderInfo
     return reader, ReaderInfo(
         name=found.name,
         model=found.model,
-        form=f"{found.form} of {'the provider itself' if itself else 'a witness'}",
+        form=f"{found.form} of {'the provider itself' if itself else 'another server'}",
         judges_numbers=not itself and found.compared > 0,
     )
 

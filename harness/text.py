@@ -7,6 +7,12 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NoReturn
 
+TERMS = (
+    "A case asks for one tool call. A probe sends requests of its own and judges their replies "
+    "together; a check judges single replies. An attempt is one try at a case, or at a request of "
+    "a probe, under one condition: an API and a mode, streaming or not."
+)
+"""The words that a run is described in."""
 # A text runs away if it ends with repetitions of one piece: longest piece, fewest repetitions, and
 # shortest total length, in characters.
 _LONGEST_PIECE, _FEWEST_REPEATS, _SHORTEST_RUN = 300, 6, 400

@@ -355,7 +355,7 @@ def _provider_facts(provider: ProviderInfo) -> Iterator[Fact]:
     if provider.header_names:
         yield "extra headers", f"{', '.join(provider.header_names)} (values are not recorded)"
     if provider.limitations:
-        yield "declared limitations", ", ".join(provider.limitations)
+        yield "limitations by its entry", ", ".join(provider.limitations)
 
 
 def _limit_facts(limits: Thresholds | Limits | None) -> Iterator[Fact]:

@@ -30,7 +30,7 @@ passed `in_part` has replies that it could not judge."""
 STATUSES: Mapping[Status, tuple[str, str]] = {
     "failed": ("✕", "failed"),
     "warned": ("!", "warned"),
-    "declared": ("§", "declared"),
+    "declared": ("§", "unsupported"),
     "noted": ("i", "noted"),
     "in_part": ("◐", "passed in part"),
     "passed": ("✓", "passed"),

@@ -28,7 +28,7 @@ TONES: Mapping[Tone, str] = {"": "", "good": "green", "poor": "yellow", "bad": "
 _MARKS: Mapping[Status, tuple[str, str]] = {
     "failed": ("error", "red"),
     "warned": ("warning", "yellow"),
-    "declared": ("declared", "cyan"),
+    "declared": ("unsupported", "cyan"),
     "noted": ("info", "cyan"),
 }
 MOST_LINES = 40

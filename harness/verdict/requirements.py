@@ -17,7 +17,7 @@ _EVERY = tuple(rule.about for rule in RULES.values())
 _NOT_PASSED: Mapping[RuleStatus, str] = {
     "failed": "failed",
     "warned": "has warnings",
-    "declared": "is declared missing by the provider's entry",
+    "declared": "is unsupported, as the provider's entry says",
 }
 
 

@@ -180,8 +180,8 @@ def test_declared_limitations_and_info_are_not_failures():
         update={"reasons": because("declared_missing", capability="n")}
     )
     text = markdown(analysis(checks=[declared]))
-    assert "### § `usage.sum` declared in" in text
-    assert "The provider's entry declares that it does not support n." in text
+    assert "### § `usage.sum` unsupported in" in text
+    assert "The provider's entry says that it does not support n." in text
     noted = markdown(analysis(checks=[failed_rule("usage.sum", "passed", example)]))
     assert "### i `usage.sum` noted in 1 of" in noted
 

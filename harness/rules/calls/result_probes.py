@@ -286,7 +286,7 @@ def _goes_on(asked: Sent) -> Trials:
 
     The same conversation had such calls before: the second of two that one message requests, or
     one for each message. Agents make dozens of calls in a row. A model that answers in words, or
-    that ended its reply as the account shows, decided so itself.
+    that ended its reply as its tokens show, decided so itself.
     """
 
     def ended(_: str, exchange: ParsedExchange, __: Reply) -> Problem:

@@ -104,7 +104,7 @@ def _repeated_item_id(answer: Answer) -> Iterator[Problem]:
 def _undeclared_item(item: Item) -> Iterator[Problem]:
     """A response contains only reasoning, messages and calls of the offered tools.
 
-    Clients cannot answer a call of a tool that they did not declare. Such items come from
+    Clients cannot answer a call of a tool that they did not offer. Such items come from
     incorrectly parsed harmony headers. A few may be calls that the model invents; not an item that
     is named like a part of a header, nor any but a trained tool's where the answer must be JSON.
     """
@@ -115,7 +115,7 @@ def _undeclared_item(item: Item) -> Iterator[Problem]:
     tool = kind.removesuffix("_call")
     declared = any(tool in name or name in kind for name in item.exchange.request.built_in)
     if kind not in ("reasoning", "message", "function_call") and not declared:
-        message = f"The response contains a {kind} item, but the request declared no such tool."
+        message = f"The response contains a {kind} item, but the request has no such tool."
         expected = "reasoning, message or function_call"
         names = (tool, str(item.item.get("name")), str(item.item.get("server_label")))
         trained = kind in _OF_TRAINED_TOOLS or any(map(BUILT_IN.fullmatch, names))

@@ -167,7 +167,7 @@ def test_declared_limitations_neither_fail_nor_pass():
     known = CHAT.info.model_copy(update={"provider": provider})
     declared = results(analysis_of([ignored], CHAT, info=known))["calls.choice"]
     assert (declared.status, declared.failures) == ("declared", 1)
-    assert declared.reason == "The provider's entry declares that it does not support tool_choice."
+    assert declared.reason == "The provider's entry says that it does not support tool_choice."
     assert results(analysis_of([ignored], CHAT, info=known))["usage.sum"].status == "passed"
 
 
