@@ -48,6 +48,7 @@ from harness.run.preflight import (
     supported_apis,
 )
 from harness.run.run_log import replacing
+from harness.text import first_few
 
 MODELS_SHOWN = 8
 MOST_SECONDS = 60.0
@@ -147,6 +148,12 @@ def _with_model_and_apis(
         except (ConfigurationError, ProviderUnavailableError) as error:
             say(f"{error}. The entry is written nevertheless.")
     return changed(entry, model=asked.model, apis=apis)
+
+
+def served(provider: Provider) -> str:
+    """Return which models the provider serves, as the end of a sentence. Raises as `request`."""
+    models = asyncio.run(listed_models(changed(provider, timeout=MOST_SECONDS))).ids
+    return f"serves {first_few(models, MODELS_SHOWN)}" if models else "does not list its models"
 
 
 def _listed_models(provider: Provider, *, needed: bool) -> ModelList | None:

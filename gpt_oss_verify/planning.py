@@ -192,7 +192,7 @@ def with_further_tries(plan: Plan, folder: Path) -> Plan:
 
 
 def undecided_tries(plan: Plan, results: Sequence[TaskResult]) -> Mapping[str, int]:
-    """Return the tries that may decide the rate of tool calls, by API and mode; see `further_tries`.
+    """Return the tries that may decide the rate of tool calls, by API and mode: `further_tries`.
 
     They are at most `MOST_FURTHER` of each case, over all APIs and modes together.
     """

@@ -4,7 +4,6 @@ The order is: the gate of the providers' file, that of the entry, that of `--gat
 A later one overrides an earlier one, and what an earlier run recorded comes before all of them.
 """
 
-import asyncio
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,14 +27,20 @@ from harness.records.conditions import BOTH_APIS, Api
 from harness.records.runs import ProviderInfo, RunInfo, ScoreGate
 from harness.records.settings import Layer, Limits, Thresholds, layered, names
 from harness.run.budget import Budget
-from harness.run.preflight import MODELS_SHOWN, listed_models
-from harness.text import first_few, suggestion
+from harness.text import suggestion
 from harness.verdict import requirements
 from harness.verdict.reference_rate import default_thresholds, target_of, with_reference
 
 DEFAULT_EVALS = ",".join(QUICK_TRIES)
-_MOST_SECONDS = 60.0  # for the list of models
 _SLOW = 3.0  # seconds after which a download is mentioned
+
+
+class ModelMissingError(ConfigurationError):
+    """An address without a model; `provider` is the entry that would be asked."""
+
+    def __init__(self, provider: Provider) -> None:
+        super().__init__(f"Give --model; {provider.base_url} may serve several.")
+        self.provider = provider
 
 
 @dataclass(frozen=True)
@@ -60,7 +65,9 @@ class Chosen:
 
 
 def resolve(options: Options, run: RunInfo | None = None) -> Chosen:
-    """Return what the options select, for a new run or an earlier one; nothing is written.
+    """Return what the options select, for a new run or an earlier one.
+
+    Nothing is written, and the provider is not asked.
 
     Raises ConfigurationError if they are invalid, and RunLogError if the reference is a run that
     cannot be read.
@@ -183,11 +190,7 @@ def _named_provider(options: ProviderOptions, concurrency: int | None) -> Provid
         entry = providers.adhoc_provider(options.base_url, options.model, apis)
     elif options.base_url is not None:
         entry = providers.adhoc_provider(options.base_url, "any", apis, options.api_key_env)
-        models = asyncio.run(listed_models(providers.changed(entry, timeout=_MOST_SECONDS))).ids
-        shown = (
-            f"serves {first_few(models, MODELS_SHOWN)}" if models else "does not list its models"
-        )
-        raise ConfigurationError(f"Give --model; {options.base_url} {shown}.")
+        raise ModelMissingError(entry)
     else:
         raise ConfigurationError(
             "Select a provider with --provider (`gpt-oss-verify providers` lists them), "

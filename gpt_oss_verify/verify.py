@@ -5,7 +5,7 @@ They import what carries them out when they run: `--help` needs only their optio
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -31,6 +31,10 @@ from gpt_oss_verify.options import (
     refuse,
 )
 from gpt_oss_verify.screen import say
+from harness.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from harness.tasks.plan import Plan
 
 _RUN = Parameter(group=RUN)
 
@@ -47,19 +51,19 @@ def verify(
 ) -> int:
     """Verify a provider."""
     from gpt_oss_verify.carry_out import carry_out, print_plan
-    from gpt_oss_verify.planning import DEFAULT_TRIES, new_plan, resume
+    from gpt_oss_verify.planning import DEFAULT_TRIES, resume
 
     options = Options(provider, sampling, gate, budget, evals, run.concurrency, cases)
     if run.resume is not None:
         others = sampling.model_copy(update={"tries": None})
         _refuse_settings(run, provider, cases, others, evals=evals)
         return carry_out(resume(run.resume, options), run)
-    plan = new_plan(options)
+    plan = _new_plan(options)
     if run.dry_run:
         all_tries = None
         if plan.info.settings.first_tries:
             every = sampling.model_copy(update={"tries": DEFAULT_TRIES})
-            all_tries = new_plan(replace(options, sampling=every))
+            all_tries = _new_plan(replace(options, sampling=every))
         print_plan(plan, dry_run=True, as_json=run.as_json, all_tries=all_tries)
         return 0
     if warning := plan.budget.foreseen(plan.info.planned, plan.provider.rpm):
@@ -88,7 +92,7 @@ def evaluate(
         executor: ray: sample parts of the run as tasks of a Ray cluster, and join them here.
     """
     from gpt_oss_verify.carry_out import carry_out, on_ray, print_plan, sample_here
-    from gpt_oss_verify.planning import new_plan, resume
+    from gpt_oss_verify.planning import resume
 
     options = Options(
         provider,
@@ -109,12 +113,25 @@ def evaluate(
         others = {"eval": evals, "executor": executor, "gate": gate}
         _refuse_settings(run, provider, *given, **others)
         return carry_out(resume(run.resume, options), run, show_questions=show_questions)
-    plan = new_plan(options)
+    plan = _new_plan(options)
     print_plan(plan, dry_run=run.dry_run, as_json=run.as_json and run.dry_run)
     if run.dry_run:
         return 0
     sample = sample_here if executor is None else on_ray()
     return carry_out(plan, run, show_questions=show_questions, sample=sample)
+
+
+def _new_plan(options: Options) -> "Plan":
+    """Plan a new run. Without a model, the error names those that the address serves."""
+    from gpt_oss_verify.init import served
+    from gpt_oss_verify.planning import new_plan
+    from gpt_oss_verify.resolve import ModelMissingError
+
+    try:
+        return new_plan(options)
+    except ModelMissingError as missing:
+        models = served(missing.provider)
+        raise ConfigurationError(f"Give --model; {missing.provider.base_url} {models}.") from None
 
 
 def grade(

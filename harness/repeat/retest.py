@@ -272,15 +272,15 @@ def _tested(
     checks = {result.check.id: result for result in findings if result.check.kind == "check"}
     sampled = {task.name for task in info.of_kind("tool_calling", "probes")}
     tries: Counter[tuple[str, str, str]] = Counter()  # by task, sample and condition
-    failures: dict[str, Counter[tuple[str, str, str]]] = defaultdict(Counter)
+    failed_at: dict[str, Counter[tuple[str, str, str]]] = defaultdict(Counter)
     for score in scores:
         if score.task not in sampled or not score.finished:
             continue
         place = score.task, score.sample, score.condition.name
         tries[place] += 1
         for rule in {f.id for f in score.findings if f.severity != "info" and f.id in checks}:
-            failures[rule][place] += 1
-    for rule, places in failures.items():
+            failed_at[rule][place] += 1
+    for rule, places in failed_at.items():
         result = checks[rule]
         by_task: Counter[str] = Counter()
         for (task, _, _), failed in places.items():

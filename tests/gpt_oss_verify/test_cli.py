@@ -23,9 +23,9 @@ from replies import MODEL, Reply
 
 from gpt_oss_verify import app as app_module
 from gpt_oss_verify.app import run
-from gpt_oss_verify.options import Options
+from gpt_oss_verify.options import Options, ProviderOptions
 from gpt_oss_verify.planning import typed_command
-from gpt_oss_verify.resolve import resolve
+from gpt_oss_verify.resolve import ModelMissingError, resolve
 from harmony.extras import install_command
 from harness.errors import EXIT_BROKEN_PIPE, EXIT_DISK_FULL, ConfigurationError
 from harness.run.run_log import RunLog
@@ -239,6 +239,9 @@ def test_a_usage_error_is_one_sentence_and_exit_code_2(arguments, message, capsy
 
 
 def test_without_a_model_the_models_of_the_address_are_named(mock, capsys):
+    with pytest.raises(ModelMissingError, match="Give --model"):
+        resolve(Options(ProviderOptions(base_url=mock.base_url)))
+    assert mock.received == []
     assert run(["--base-url", mock.base_url]) == 2
     assert f"Give --model; {mock.base_url} serves {MODEL}." in capsys.readouterr().err
     assert run(["--base-url", "http://127.0.0.1:1/v1"]) == 3
