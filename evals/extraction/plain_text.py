@@ -13,6 +13,8 @@ _UP_TO_ANSWER = re.compile(
     rf"(?si)\A.*(?:<\|channel\|>final[^<]*<\|message\|>|assistantfinal|[<\[]/{_THOUGHT}[>\]])"
 )
 _FROM_THOUGHT = re.compile(rf"(?si)(?:<\|channel\|>(?:analysis|commentary)|[<\[]{_THOUGHT}[>\]]).*")
+_LEAKED = re.compile(r"(?i)[<\[]|assistantfinal")
+"""What either of these begins or ends with."""
 _DROPPED = re.compile(
     r"<\|[^<>|\s]+\|>"  # special tokens
     r"|^[ \t]*```[ \t]*(?!json|ya?ml|te?xt|latex)\w[^\n]*\n.*?^[ \t]*```[ \t]*$"  # programs
@@ -39,6 +41,8 @@ _EMPHASIS = re.compile(r"(?<![\w*])[*_]{1,3}(?=\S)|(?<=\S)[*_]{1,3}(?![\w*{])|`"
 _ENVIRONMENT = re.compile(
     r"\\(?:begin|end)\{[^{}]*\}(?:\{[lcr|]+\})?|&(?=\s*=)|\\\\(?=\s*(?:$|\\end))"
 )
+_MARKED = re.compile(r"[\\&*_`]")
+"""A character of emphasis or of an environment."""
 _ESCAPED = re.compile(r"\\\\(?=[()\[\]]|(?:boxed|text|[dt]?frac|mathbf)\b)")
 
 _MARKUP = re.compile(r"[\\{$*_`~]")
@@ -108,7 +112,9 @@ _SIZE_AFTER = re.compile(
 
 def plain_lines(text: str) -> list[str]:
     """Return the lines of a final answer that are not empty, without markup and table rows."""
-    text = _FROM_THOUGHT.sub("", _UP_TO_ANSWER.sub("", text[-_LONGEST_TEXT:]))
+    text = text[-_LONGEST_TEXT:]
+    if _LEAKED.search(text):
+        text = _FROM_THOUGHT.sub("", _UP_TO_ANSWER.sub("", text))
     text = _TAGGED.sub(r"\nAnswer: \2\n", text.translate(_CHARACTERS))
     text = _DROPPED.sub("", text)
     last = text.rstrip().rfind("\n") + 1
@@ -140,7 +146,9 @@ def without_markup(tex: str) -> str:
 
 def _bare(text: str) -> str:
     """Return a text without emphasis and other markup."""
-    return without_markup(_EMPHASIS.sub("", _ENVIRONMENT.sub(" ", text)))
+    if _MARKED.search(text):
+        text = _EMPHASIS.sub("", _ENVIRONMENT.sub(" ", text))
+    return without_markup(text)
 
 
 def _boxed(box: re.Match[str]) -> str:

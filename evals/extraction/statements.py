@@ -98,7 +98,7 @@ def _short_lines(lines: Sequence[str], reader: AnswerReader) -> Iterator[Stateme
 def _boxes(lines: Sequence[str], reader: AnswerReader) -> Iterator[Statement]:
     """Yield the boxes that the lines assert, also those without an answer."""
     for number, line in enumerate(lines):
-        for box in _asserted_boxes(line, reader):
+        for box in _asserted_boxes(line, reader) if BOX_OPEN in line else ():
             yield Statement(number, box.start(), reader.boxed(box[1]), box=True)
 
 

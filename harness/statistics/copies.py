@@ -12,6 +12,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from hashlib import blake2b
+from itertools import filterfalse
 from typing import NamedTuple
 
 _NATS_OF_A_LETTER = -math.log(0.52) / 5 / 4
@@ -40,7 +41,7 @@ Try = tuple[str, int, tuple[int, float]]
 def said(reply: str, question: str) -> Said:
     """Return what a reply says in words that its question does not contain."""
     asked = {*_WORD.findall(question)}
-    letters = sum(len(word) for word in _WORD.findall(reply) if word not in asked)
+    letters = sum(map(len, filterfalse(asked.__contains__, _WORD.findall(reply))))
     nats = max(_LEAST_NATS, _NATS_OF_A_LETTER * letters) if reply else 0.0
     digest = blake2b(reply.encode("utf-8", "surrogatepass"), digest_size=7).digest()
     return Said(int.from_bytes(digest) or 1, nats)

@@ -6,12 +6,16 @@ reader who does not know the question. `-` is no answer: none is given, it is de
 taken back, or there are two.
 """
 
+import re
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from evals.extraction import openai_script
 from evals.extraction.integer import integer_answer
+from evals.extraction.labels import _ANSWER, _LABEL_ONLY, STEMS
 from evals.extraction.letter import letter_answer
 
 ANSWERS = Path(__file__).parent / "answers"
@@ -59,3 +63,8 @@ def test_openais_script_credits_answers_that_the_texts_do_not_give(name):
         if label == "-" and read_by_openai(text, choices) not in {"None", ""}
     ]
     assert len(wrong) > 40
+
+
+@given(st.from_regex(re.compile(f"(?i){_ANSWER}|{_LABEL_ONLY}|correct|right"), fullmatch=True))
+def test_every_label_has_a_stem_without_which_no_label_is_sought(label):
+    assert any(stem in label.casefold() for stem in STEMS)
