@@ -48,6 +48,7 @@ properties, and shows not which of them matters."""
 _HARDLY = 0.1  # of the largest share of an API and mode: findings elsewhere are background
 _MOSTLY = 0.5  # of the replies with a finding
 _ALWAYS = 0.9  # of the replies of an API
+_FEW_FIXES = 3  # fixes of one cause; of more, none corrects most of its findings
 
 
 @dataclass(frozen=True, eq=False)
@@ -209,7 +210,10 @@ def _cause(
         when.append(Occasion(kind="witness", rule=first.id))
     example = first.rule.example or known_defect(first.id)
     paths = (e.evidence.path or "" for each in own for e in each.result.found)
-    fixes = [first.own_fix or about.fix_of(fields_of(paths) or about.fields)]
+    general = about.fix_of(fields_of(paths) or about.fields)
+    solid = [e for e in own if e.is_solid and not e.moved]
+    many = len({e.own_fix for e in solid}) > _FEW_FIXES
+    fixes = [general if many or first.own_fix is None else first.own_fix]
     fixes += (e.own_fix for e in own if e.own_fix and e.is_solid and e.own_fix not in fixes)
     return Cause(
         component=first.component,

@@ -78,6 +78,9 @@ PARSING = {
             and s.json["choices"][0]["logprobs"]["content"][0]["token"] == "Hello"
         ),
     ),
+    "last-words-with-logprobs-lost": Row(
+        chat(HI, logprobs=True), lambda s: s.message["content"] == "Hello"
+    ),
     "space-before-answers": Row(chat(HI), lambda s: s.message["content"] == " Hello there."),
     "first-words-lost": Row(chat(HI), lambda s: s.message["content"] == "there."),
     "notice-after-answers": Row(

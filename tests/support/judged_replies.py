@@ -763,6 +763,15 @@ ROWS: tuple[Judged, ...] = (
         "responses.stream.final",
     ),
     (
+        lambda: responses_stream(
+            {"-1.type": "response.incomplete", "-1.response.output": []}
+            | {f"-1.response.{k}": v for k, v in _INCOMPLETE.items()},
+            LONG,
+            {"max_output_tokens": LENGTH},
+        ),
+        "responses.stream.final",
+    ),
+    (
         lambda: responses_stream(lambda e: e.insert(-1, {"type": "error", "message": "x"}), CALL),
         "stream.error_event",
     ),

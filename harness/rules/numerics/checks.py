@@ -1,6 +1,7 @@
 """Logprobs: valid values that belong to the tokens of the answer."""
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate, pairwise
 from statistics import median
@@ -18,6 +19,7 @@ from harness.rules.rule import CHAT, Problem, ShowsLack
 family = Family("numerics", CHAT, component="logprobs")
 
 _TOLERANCE = 1e-3
+_MARKER = re.compile(r"<\|\w+\|>")
 _FEWEST_ALTERNATIVES = 3  # that every provider with logprobs can return
 _REPLACED = "\N{REPLACEMENT CHARACTER}".encode()
 _FEWEST_EMPTY_TOKENS = 2  # tokens with several alternatives that have no text
@@ -94,7 +96,8 @@ def _tokens(listed: _Listed) -> Iterator[Problem]:
     """The tokens with logprobs are the tokens of the answer.
 
     A logprob of the wrong token is worse than none, and clients take the first entry for the first
-    token of the answer: it is a warning if those of the CoT precede it. The author of a recording
+    token of the answer: it is a warning if those of the CoT precede it, or others follow that it
+    does not have, except the marker or stop string that ended it. The author of a recording
     may have shortened the list, or kept more of it.
     """
     exchange, reply, entries = listed
@@ -106,11 +109,23 @@ def _tokens(listed: _Listed) -> Iterator[Problem]:
         message = "The tokens with logprobs do not add up to the answer."
         yield Problem(exchange, message, repr(reply.text), repr(text), logprob_path(exchange))
         return
+    beyond = _decodable(text).rpartition(answer)[2]
+    if answer and not exchange.imported and not reply.calls and _is_unshown(exchange, beyond):
+        message = "The logprobs go on after the answer, with tokens that it does not have."
+        expected, path = repr(reply.text), logprob_path(exchange)
+        yield Problem(exchange, message, expected, repr(text), path, severity="warning")
+        return
     cot = _decodable(reply.reasoning).strip()
     if cot and not exchange.imported and cot in _decodable(text).rpartition(answer)[0]:
         message = "The logprobs of the answer include those of the CoT."
         expected, path = repr(reply.text), logprob_path(exchange)
         yield Problem(exchange, message, expected, repr(text), path, severity="warning")
+
+
+def _is_unshown(exchange: ParsedExchange, beyond: str) -> bool:
+    """Whether tokens after an answer are more than its end: white space, markers, a stop string."""
+    stopped = any(stop in beyond or beyond in stop for stop in exchange.request.stops)
+    return not stopped and bool(_MARKER.split(beyond)[0].strip())
 
 
 @family.check(

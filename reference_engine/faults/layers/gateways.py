@@ -224,6 +224,13 @@ def words_with_logprobs_masked(choice: Json, _: ClientRequest) -> None:
         message["content"] = re.sub(r"\w{2,}", "***", message["content"], count=1)
 
 
+@hooks.CHOICE("last-words-with-logprobs-lost")
+def last_words_with_logprobs_lost(choice: Json, _: ClientRequest) -> None:
+    message = choice.get("message") or {}
+    if choice.get("logprobs") and message.get("content"):
+        message["content"] = message["content"].rpartition(" ")[0] or message["content"]
+
+
 @hooks.CHOICE("cot-as-answer")
 def cot_as_answer(choice: Json, _: ClientRequest) -> None:
     message = choice.get("message") or {}
@@ -288,6 +295,12 @@ def empty_members_dropped(data: Json, _: ClientRequest) -> None:
 def final_items_reversed(response: Json, _: ClientRequest) -> None:
     if response.get("status") == "completed":
         response["output"].reverse()
+
+
+@hooks.RESPONSE.when(hooks.of_streams)("final-items-of-cuts-lost")
+def final_items_of_cuts_lost(response: Json, _: ClientRequest) -> None:
+    if response.get("status") == "incomplete":
+        response["output"] = []
 
 
 @hooks.OUTPUT_ITEM("reasoning-in-summary")

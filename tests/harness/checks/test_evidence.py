@@ -207,6 +207,9 @@ def test_recorded_answers_may_end_with_the_beginning_of_a_stop_string(imported):
         (["They", " ask.", "It", " is", " sunny."], True, set()),
         (["They", " ask.", "It", " is", " sunny."], False, {"logprobs.tokens"}),
         (["<|channel|>", "final", "It", " is", " sunny."], False, set()),
+        (["It", " is", " sunny.", "<|return|>"], False, set()),
+        (["It", " is", " sunny.", " Take", " a"], False, {"logprobs.tokens"}),
+        (["It", " is", " sunny.", " Take", " a"], True, set()),
     ],
 )
 def test_logprobs_of_recordings_are_judged(tokens, imported, broken):

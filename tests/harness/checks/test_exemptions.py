@@ -83,6 +83,17 @@ def _without_done(*, cut: bool) -> Callable[[list[dict[str, Any]]], None]:
     return change
 
 
+def _cut_before(items: int) -> Callable[[list[dict[str, Any]]], None]:
+    """A stream that ends before its last item is done; its final response has so many items."""
+
+    def change(events: list[dict[str, Any]]) -> None:
+        del events[-2]
+        events[-1]["type"] = "response.incomplete"
+        events[-1]["response"].update(CUT, output=events[-1]["response"]["output"][:items])
+
+    return change
+
+
 EXEMPT: Mapping[str, tuple[Judged, Judged]] = {
     # Schemas
     "annotations": (
@@ -268,6 +279,16 @@ EXEMPT: Mapping[str, tuple[Judged, Judged]] = {
         (
             lambda: responses_stream(_without_done(cut=False), LONG),
             "responses.stream.done_missing responses.stream.parts",
+        ),
+    ),
+    "last item of a cut reply": (
+        (
+            lambda: responses_stream(_cut_before(2), LONG, {"max_output_tokens": LENGTH}),
+            "",
+        ),
+        (
+            lambda: responses_stream(_cut_before(0), LONG, {"max_output_tokens": LENGTH}),
+            "responses.stream.final",
         ),
     ),
     "events of other APIs for the CoT": (

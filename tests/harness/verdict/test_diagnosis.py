@@ -612,6 +612,17 @@ def test_a_cause_explains_what_its_fix_corrects_and_what_the_same_replies_have()
     assert cause.remedy == f"{RULES['reply.lost'].fix} {RULES['harmony.cut'].fix}"
 
 
+@pytest.mark.parametrize(
+    ("others", "leads"),
+    [("", True), ("chat.schema", True), ("chat.schema chat.choices chat.finish.tool_calls", False)],
+)
+def test_the_fix_of_one_finding_leads_only_among_few(others, leads):
+    first = causes(f"reply.id {others}")[0]
+    assert first.component == "format"
+    assert first.remedy.startswith(RULES["reply.id"].fix) is leads
+    assert first.remedy.startswith(COMPONENTS["format"].fix) is not leads
+
+
 @pytest.mark.parametrize(("task", "first"), [("limits", "text"), ("structured", "structured")])
 def test_a_probe_inherits_what_its_replies_share_with_others(task, first):
     failing = (FailingRequest("chat", "s1"), FailingRequest("chat", "s2"))
