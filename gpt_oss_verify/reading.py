@@ -78,7 +78,7 @@ def _read_run(run: Path, info: RunInfo, options: "ReaderOptions", causes: str) -
     with RescoredLog(run, described) as log:
         left = [question for question in questions if question.key not in log.done]
         with _progress("reading replies", len(left)) as advance:
-            for part, readings in _read(reader, rendering, left):
+            for part, readings in read_questions(reader, rendering, left):
                 log.append(readings)
                 advance(part)
         kept = read_readings(run)
@@ -116,7 +116,7 @@ def _opened(options: "ReaderOptions", info: RunInfo) -> tuple[Reader, ReaderInfo
     return TreeReader(model), described
 
 
-def _read(
+def read_questions(
     reader: Reader, rendering: Rendering, questions: Sequence[Question]
 ) -> Iterator[tuple[int, list[Reading]]]:
     """Yield the readings of the questions in parts, each with its number of questions."""
