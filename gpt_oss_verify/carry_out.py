@@ -178,13 +178,14 @@ def _longer(plan: Plan, folder: Path, judge: Judge) -> Plan | None:
     """
     if not plan.info.settings.first_tries or plan.budget.stopped is not None:
         return None
-    analysis = judge.so_far(read_run_info(folder))
+    info = read_run_info(folder)
+    analysis = judge.so_far(info)
     found = any(result.status in ("failed", "warned") for result in analysis.checks)
     calling = analysis.tool_calling
     lost = any(not passed for each in calling for passed, made in each.cases.values() if made)
     if found or lost:
         return with_further_tries(plan, folder)
-    if further := undecided_tries(plan, calling):
+    if further := undecided_tries(info.settings.thresholds, calling):
         return with_tries_beyond(plan, folder, further)
     tried = any(result.further for result in calling)
     return (

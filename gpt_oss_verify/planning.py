@@ -23,7 +23,7 @@ from harness.golden import files as golden_files
 from harness.records.analysis import TaskResult
 from harness.records.conditions import EFFORTS, MODES, Condition, Mode
 from harness.records.runs import RunInfo, RunSettings
-from harness.records.settings import Layer, Sampling, layered
+from harness.records.settings import Layer, Sampling, Thresholds, layered
 from harness.repeat.retest import not_passed
 from harness.run.cases import Suite, load_suite
 from harness.run.run_log import read_run_info
@@ -184,19 +184,14 @@ def with_further_tries(plan: Plan, folder: Path) -> Plan:
     info = read_run_info(folder)
     info = _with_tries(folder, info, DEFAULT_TRIES) if info.of_kind("tool_calling") else info
     settings = info.settings.model_copy(update={"first_tries": False})
-    info = info.model_copy(update={"settings": settings, "ended": None, "finished_at": None})
-    evals = (task for task in plan.tasks if isinstance(task, EvalTask))
-    tasks = (*restored_tasks(folder, info), *evals)
-    info = info.model_copy(update={"tasks": tuple(task.info for task in tasks)})
-    return replace(plan, tasks=tasks, info=info)
+    return _going_on(plan, folder, info.model_copy(update={"settings": settings}))
 
 
-def undecided_tries(plan: Plan, results: Sequence[TaskResult]) -> Mapping[str, int]:
+def undecided_tries(thresholds: Thresholds, results: Sequence[TaskResult]) -> Mapping[str, int]:
     """Return the tries that may decide the rate of tool calls, by API and mode: `further_tries`.
 
     They are at most `MOST_FURTHER` of each case, over all APIs and modes together.
     """
-    thresholds = plan.info.settings.thresholds
     if thresholds.by_guide or not results:
         return {}
     made = sum(sum(result.further.values()) for result in results)
@@ -221,9 +216,16 @@ def with_tries_beyond(plan: Plan, folder: Path, further: Mapping[str, int]) -> P
         else task
         for task in info.tasks
     )
-    info = info.model_copy(update={"tasks": tasks, "ended": None, "finished_at": None})
+    return _going_on(plan, folder, info.model_copy(update={"tasks": tasks}))
+
+
+def _going_on(plan: Plan, folder: Path, info: RunInfo) -> Plan:
+    """Return the plan with the tasks of `info`, of a run that goes on; evals stay as they are."""
+    info = info.model_copy(update={"ended": None, "finished_at": None})
     evals = (task for task in plan.tasks if isinstance(task, EvalTask))
-    return replace(plan, tasks=(*restored_tasks(folder, info), *evals), info=info)
+    tasks = (*restored_tasks(folder, info), *evals)
+    info = info.model_copy(update={"tasks": tuple(task.info for task in tasks)})
+    return replace(plan, tasks=tasks, info=info)
 
 
 def resume(folder: Path, options: Options) -> Plan:
