@@ -11,8 +11,8 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from dataclasses import dataclass, replace
-from functools import cache
+from dataclasses import dataclass, field, replace
+from functools import cache, partial
 from traceback import format_exc
 
 from harmony.render import RenderError
@@ -69,19 +69,19 @@ def check_results(
     if the replies were read, which then was `rescored`.
     """
     tally = _tally(examined)
-    return tuple(
-        _check_result(check, tally, planned)
-        if rescored is None or rescored.enough or not check.of_readings
-        else _mostly_unread(check.about, rescored)
-        for check in CHECKS.values()
-        if rescored is not None or not check.of_readings
-    )
-
-
-def _mostly_unread(about: Description, rescored: Rescored) -> RuleResult:
-    values = {"read": rescored.read, "replies": rescored.read + sum(rescored.unread.values())}
-    reasons = (Reason(code="mostly_unread", values=values),)
-    return RuleResult(check=about, status="not_verifiable", reasons=reasons)
+    conditions = [f"{api} · {mode}" for api, mode in planned]
+    results = []
+    for check in CHECKS.values():
+        about = check.about
+        if rescored is None and check.of_readings:
+            continue
+        if not any(api in about.apis and mode in about.modes for api, mode in planned):
+            results.append(_skipped(about, conditions))
+        elif about.id in tally.broken:
+            results.append(_broken(about, tally.broken[about.id]))
+        else:
+            results.append(_result(about, partial(_check_evidence, check, tally, rescored)))
+    return tuple(results)
 
 
 def probe_results(
@@ -108,7 +108,49 @@ def probe_results(
         group = probes[0].group
         return [group.responses(made, api, options, account) for made in (rollouts, *others)]
 
-    return tuple(_probe_result(probe, responses, options) for probe in probes)
+    results = []
+    for probe in probes:
+        apis = [api for api in options.apis if api in probe.about.apis]
+        if apis:
+            results.append(_result(probe.about, partial(_probe_evidence, probe, apis, responses)))
+        else:
+            results.append(_skipped(probe.about, options.apis))
+    return tuple(results)
+
+
+@dataclass(frozen=True)
+class _Evidence:
+    """What a rule found in a run. Without counts it judged nothing, and `reasons` say why.
+
+    `compared` completes an example, and `members` are further ones of the result.
+    """
+
+    counts: Counts = field(default_factory=dict)
+    findings: Sequence[Finding] = ()
+    reasons: tuple[Reason, ...] = ()
+    compared: Callable[[Finding], Finding] = lambda example: example
+    members: Mapping[str, object] = field(default_factory=dict)
+
+
+def _result(about: Description, gather: Callable[[], _Evidence]) -> RuleResult:
+    """Return the result of a rule that applies, also if it raises."""
+    try:
+        found = gather()
+        if not found.counts:
+            return RuleResult(check=about, status="not_verifiable", reasons=found.reasons)
+        judged = judged_result(about, found.findings, found.counts)
+        examples = tuple(map(found.compared, judged.examples))
+        members = {"examples": examples, "reasons": found.reasons, **found.members}
+        return judged.model_copy(update=members)
+    except Exception:  # noqa: BLE001 (an error of one rule must not cost the verdict)
+        return _broken(about, format_exc())
+
+
+def _broken(about: Description, traceback: str) -> RuleResult:
+    """Return the result of a rule that raised; its findings elsewhere are not used either."""
+    error = traceback.strip().rpartition("\n")[2]
+    reasons = (Reason(code="internal_error", values={"error": error}),)
+    return RuleResult(check=about, status="not_verifiable", reasons=reasons, traceback=traceback)
 
 
 def judged_result(about: Description, findings: Sequence[Finding], counts: Counts) -> RuleResult:
@@ -187,22 +229,20 @@ def _tally(examined: Iterable[Score]) -> _Tally:
     return tally
 
 
-def _check_result(check: Rule, tally: _Tally, planned: Collection[tuple[Api, Mode]]) -> RuleResult:
+def _check_evidence(check: Rule, tally: _Tally, rescored: Rescored | None) -> _Evidence:
     about = check.about
-    if not any(api in about.apis and mode in about.modes for api, mode in planned):
-        return _skipped(about, (f"{api} · {mode}" for api, mode in planned))
+    if rescored is not None and check.of_readings and not rescored.enough:
+        replies = rescored.read + sum(rescored.unread.values())
+        unread = Reason(code="mostly_unread", values={"read": rescored.read, "replies": replies})
+        return _Evidence(reasons=(unread,))
     judged, failed = tally.judged[about.id], tally.failed[about.id]
     findings = tally.findings[about.id]
-    if about.id in tally.broken:
-        return _broken(about, tally.broken[about.id])
     if not judged:
-        nothing = Reason(code="nothing_to_judge")
-        return RuleResult(check=about, status="not_verifiable", reasons=(nothing,))
+        return _Evidence(reasons=(Reason(code="nothing_to_judge"),))
     counts: dict[tuple[Hashable, str], tuple[int, int]] = {
         ((task, sample), condition): (failed[task, sample, condition], attempts)
         for (task, sample, condition), attempts in judged.items()
     }
-    counted = judged_result(about, findings, counts)
     reasons: list[Reason] = []
     noted = sum(finding.severity == "info" != about.severity for finding in findings)
     if noted:
@@ -213,98 +253,87 @@ def _check_result(check: Rule, tally: _Tally, planned: Collection[tuple[Api, Mod
                 values |= {"noted": str(noted), "findings": str(len(findings))}
             code = "tolerated" if noted == len(findings) else "partly_tolerated"
             reasons = [Reason(code=code, values=values)]
-    return counted.model_copy(update={"reasons": tuple(reasons)})
+    return _Evidence(counts, findings, tuple(reasons))
 
 
-def _broken(about: Description, traceback: str) -> RuleResult:
-    """Return the result of a rule that raised; its findings elsewhere are not used either."""
-    error = traceback.strip().rpartition("\n")[2]
-    reasons = (Reason(code="internal_error", values={"error": error}),)
-    return RuleResult(check=about, status="not_verifiable", reasons=reasons, traceback=traceback)
+@dataclass
+class _Trials:
+    """What a probe found over all APIs."""
 
+    problems: list[tuple[Api, ProbeResponses, Problem]] = field(default_factory=list)
+    counts: dict[Api, tuple[int, int]] = field(default_factory=dict)  # failures and trials
+    asked: Counter[str] = field(default_factory=Counter)  # trials without repetitions
+    unjudged: list[tuple[Api, Reason]] = field(default_factory=list)  # without trials, and why
+    proven: dict[str, list[Api]] = field(default_factory=lambda: defaultdict(list))
+    unlike: list[Unlike] = field(default_factory=list)
 
-def _probe_result(
-    probe: Probe, responses_over: Callable[[Api], Sequence[ProbeResponses]], options: ProbeOptions
-) -> RuleResult:
-    """Return the result of a probe, also if it raises."""
-    try:
-        return _judged_probe(probe, responses_over, options)
-    except Exception:  # noqa: BLE001 (an error of one rule must not cost the verdict)
-        return _broken(probe.about, format_exc())
-
-
-def _judged_probe(
-    probe: Probe, responses_over: Callable[[Api], Sequence[ProbeResponses]], options: ProbeOptions
-) -> RuleResult:
-    about = probe.about
-    applicable = [api for api in options.apis if api in about.apis]
-    if not applicable:
-        return _skipped(about, options.apis)
-    problems: list[tuple[Api, Finding]] = []
-    sources: dict[tuple[str, str], tuple[ProbeResponses, Problem]] = {}
-    failing: set[FailingRequest] = set()
-    modes: set[Mode] = set()
-    counts: dict[Api, tuple[int, int]] = {}
-    asked: Counter[str] = Counter()
-    unjudged: list[tuple[Api, Reason]] = []
-    proven: dict[str, list[Api]] = defaultdict(list)
-    unlike: list[Unlike] = []
-    made = ((api, each) for api in applicable for each in responses_over(api))
-    for api, responses in made:
+    def add(self, probe: Probe, api: Api, responses: ProbeResponses) -> None:
+        """Judge the responses over one API."""
         results = _trials(probe, responses)
         if isinstance(results, Reason):
-            unjudged.append((api, results))
-            continue
-        unlike += [result for result in results if isinstance(result, Unlike)]
+            self.unjudged.append((api, results))
+            return
+        self.unlike += [result for result in results if isinstance(result, Unlike)]
         trials = [result for result in results if not isinstance(result, Unlike)]
         if not trials:
-            unjudged.append((api, Reason(code=probe.unjudged)))
-        else:
-            failed = [trial for trial in trials if trial is not None]
-            before = counts.get(api, (0, 0))
-            counts[api] = before[0] + len(failed), before[1] + len(trials)
-            asked[api] = max(asked[api], len(trials))  # repetitions ask the same again
-            if probe.proves is not None and not failed:
-                apis = proven[probe.proves(*probe.sent(responses))]
-                apis += [api] * (api not in apis)
-            for problem in failed:
-                rollout = _rollout(responses, problem)
-                finding = finding_of(about, rollout.id, problem)
-                problems.append((api, finding))
-                sources.setdefault((rollout.id, finding.message), (responses, problem))
-                failing.add(FailingRequest(api, rollout.sample))
-                modes.add(rollout.condition.mode or "non-streaming")
-    if not counts:
-        reasons = [reason for _, reason in unjudged]
-        distinct = tuple(reason for at, reason in enumerate(reasons) if reason not in reasons[:at])
-        return RuleResult(check=about, status="not_verifiable", reasons=distinct)
-    failures, every = (sum(column) for column in zip(*counts.values(), strict=True))
-    groups: dict[str, list[tuple[float, int]]] = {api: [count] for api, count in counts.items()}
-    groups[_EVERY] = [(failures, every)]
+            self.unjudged.append((api, Reason(code=probe.unjudged)))
+            return
+        failed = [trial for trial in trials if trial is not None]
+        before = self.counts.get(api, (0, 0))
+        self.counts[api] = before[0] + len(failed), before[1] + len(trials)
+        self.asked[api] = max(self.asked[api], len(trials))  # repetitions ask the same again
+        self.problems += [(api, responses, problem) for problem in failed]
+        if probe.proves is not None and not failed:
+            apis = self.proven[probe.proves(*probe.sent(responses))]
+            apis += [api] * (api not in apis)
+
+
+def _probe_evidence(
+    probe: Probe, apis: Sequence[Api], responses_over: Callable[[Api], Sequence[ProbeResponses]]
+) -> _Evidence:
+    made = _Trials()
+    for api in apis:
+        for responses in responses_over(api):
+            made.add(probe, api, responses)
+    if not made.counts:
+        why = [reason for _, reason in made.unjudged]
+        return _Evidence(reasons=tuple(e for at, e in enumerate(why) if e not in why[:at]))
+    every = tuple(map(sum, zip(*made.counts.values(), strict=True)))
+    groups: dict[str, list[tuple[float, int]]] = {api: [e] for api, e in made.counts.items()}
+    groups[_EVERY] = [(every[0], every[1])]
     exceeded = excessive(groups, probe.tolerated)
     above = probe.error_above
     serious = exceeded if above is None else excessive(groups, above, FALSE_ALARM)
-    findings = [
-        finding
-        if finding.proven or serious & {_EVERY, api}
-        else (as_warning if exceeded & {_EVERY, api} else tolerated)(finding)
-        for api, finding in problems
-    ]
-    judged = judged_result(about, findings, {(api, api): count for api, count in counts.items()})
-    examples = (
-        (example, *_compared(probe, *sources[example.evidence.record, example.message]))
-        for example in judged.examples
+    findings: list[Finding] = []
+    sources: dict[tuple[str, str], tuple[ProbeResponses, Problem]] = {}
+    failing: set[FailingRequest] = set()
+    modes: set[Mode] = set()
+    for api, responses, problem in made.problems:
+        rollout = _rollout(responses, problem)
+        finding = finding_of(probe.about, rollout.id, problem)
+        sources.setdefault((rollout.id, finding.message), (responses, problem))
+        failing.add(FailingRequest(api, rollout.sample))
+        modes.add(rollout.condition.mode or "non-streaming")
+        if not finding.proven and not serious & {_EVERY, api}:
+            finding = (as_warning if exceeded & {_EVERY, api} else tolerated)(finding)
+        findings.append(finding)
+
+    def compared(example: Finding) -> Finding:
+        source = sources[example.evidence.record, example.message]
+        return compared_with(example, *_compared(probe, *source))
+
+    reasons = (
+        *_partly(made.unlike, every[1]),
+        *_elsewhere(made.unjudged, made.counts),
+        *_proven(made.proven),
     )
-    changes = {
-        "examples": tuple(compared_with(*example) for example in examples),
+    members = {
         "failing": tuple(sorted(failing)),
-        "independent": dict(asked),
+        "independent": dict(made.asked),
         "modes": tuple(sorted(modes)),
-        "reasons": ()
-        if findings
-        else (*_partly(unlike, every), *_elsewhere(unjudged, counts), *_proven(proven)),
     }
-    return judged.model_copy(update=changes)
+    counts: Counts = {(api, api): count for api, count in made.counts.items()}
+    return _Evidence(counts, findings, () if findings else reasons, compared, members)
 
 
 def _partly(unlike: Sequence[Unlike], judged: int) -> Iterator[Reason]:
