@@ -82,7 +82,7 @@ def compare(
     of a run could be compared with it.
 
     Args:
-        runs: Run folders, logs of inspect_ai, lm_eval, evalscope or sgl-eval, or baselines.
+        runs: Run folders, logs of other harnesses (docs/comparing.md), or baselines.
         against: The run to compare the others with. Default: the first baseline, or the first run.
         provider: Run this provider first; repeat the option for several providers.
         apis: responses, chat, harmony (raw completions), or several separated by commas.

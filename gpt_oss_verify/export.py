@@ -31,9 +31,9 @@ def export(
 ) -> int:
     """Export a run as CSV, Parquet, a log for Inspect, or a baseline.
 
-    A baseline is of a run, or of a log of inspect_ai, lm_eval, evalscope or sgl-eval. It has the
-    scores of all attempts by question and the sampling settings, but no texts; `eval --baseline
-    FILE` and `compare` compare with it.
+    A baseline is of a run, or of a log of another harness (docs/comparing.md). It has the scores of
+    all attempts by question and the sampling settings, but no texts; `eval --baseline FILE` and
+    `compare` compare with it.
 
     Args:
         output_format: csv, parquet: tables; inspect: logs for `inspect view`; baseline: scores.

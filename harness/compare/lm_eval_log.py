@@ -23,9 +23,12 @@ _CHOICES = ("choice1", "choice2", "choice3", "choice4")  # of GPQA's documents, 
 _SEED = 1234  # the seed of requests unless `model_args` has one
 
 
-def is_samples_file(path: Path) -> bool:
-    """Return whether a file has the name of samples of lm_eval."""
-    return path.name.startswith(_SAMPLES) and path.suffix == ".jsonl" and path.is_file()
+def is_lm_eval(path: Path) -> bool:
+    """Return whether a file has samples or results of lm_eval, or a folder has results."""
+    if path.is_dir():
+        return bool(results_files(path))
+    samples = path.name.startswith(_SAMPLES) and path.suffix == ".jsonl" and path.is_file()
+    return samples or path in results_files(path.parent)
 
 
 def results_files(folder: Path) -> list[Path]:

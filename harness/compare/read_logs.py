@@ -7,14 +7,31 @@ from typing import NamedTuple
 from harness.compare.eval_log import EvalLog
 from harness.compare.evalscope_log import is_evalscope, read_evalscope
 from harness.compare.inspect_log import is_inspect_log, read_inspect_log
-from harness.compare.lm_eval_log import is_samples_file, read_lm_eval, results_files
+from harness.compare.lm_eval_log import is_lm_eval, read_lm_eval, results_files
 from harness.compare.sgl_eval_log import is_sgl_eval, read_sgl_eval
 from harness.errors import ConfigurationError
 from harness.run.run_log import RUN_FILE
 
-KINDS = "a log of Inspect, lm_eval, evalscope or sgl-eval"
 _HEAD = 65_536  # bytes in which a file has the members that tell its kind
 _INSTEAD = "Ask the questions with Inspect or lm_eval, and compare their logs."
+
+
+class _Format(NamedTuple):
+    """Logs that can be compared: of which harness, which path is one, and what reads it."""
+
+    harness: str
+    is_one: Callable[[Path], bool]
+    read: Callable[[Path], tuple[EvalLog, ...]]
+
+
+_LM_EVAL = _Format("lm_eval", is_lm_eval, read_lm_eval)  # of several runs, if it is a folder
+_ONE_LOG = (
+    _Format("Inspect", is_inspect_log, lambda path: (read_inspect_log(path),)),
+    _Format("evalscope", is_evalscope, read_evalscope),
+    _Format("sgl-eval", is_sgl_eval, read_sgl_eval),
+)
+_FORMATS = (*_ONE_LOG, _LM_EVAL)
+KINDS = f"a log of {', '.join(each.harness for each in _ONE_LOG)} or {_LM_EVAL.harness}"
 
 
 class _Refused(NamedTuple):
@@ -120,7 +137,7 @@ _REFUSED = (
 
 def is_log(path: Path) -> bool:
     """Return whether a file or a folder is a log, by its name or its first members."""
-    return _reader(path) is not None or _refused(path) is not None
+    return any(each.is_one(path) for each in _FORMATS) or _refused(path) is not None
 
 
 def not_traffic(path: Path) -> ConfigurationError:
@@ -138,7 +155,8 @@ def read_logs(path: Path) -> tuple[EvalLog, ...]:
     """Return a log as its tasks, without copies. Raises ConfigurationError if it is damaged."""
     if refused := _refused(path):
         raise refused
-    return tuple(log.without_copies() for log in (_reader(path) or read_lm_eval)(path))
+    found = next((each for each in _FORMATS if each.is_one(path)), _LM_EVAL)
+    return tuple(log.without_copies() for log in found.read(path))
 
 
 def logs_in(folder: Path) -> Iterator[Path]:
@@ -159,20 +177,7 @@ def logs_in(folder: Path) -> Iterator[Path]:
 
 
 def _is_one_log(path: Path) -> bool:
-    return is_inspect_log(path) or is_evalscope(path) or is_sgl_eval(path)
-
-
-def _reader(path: Path) -> Callable[[Path], tuple[EvalLog, ...]] | None:
-    """Return what reads a log; None if it is none."""
-    if is_inspect_log(path):
-        return lambda path: (read_inspect_log(path),)
-    if is_evalscope(path):
-        return read_evalscope
-    if is_sgl_eval(path):
-        return read_sgl_eval
-    results = results_files(path if path.is_dir() else path.parent)
-    is_lm_eval = bool(results) if path.is_dir() else is_samples_file(path) or path in results
-    return read_lm_eval if is_lm_eval else None
+    return any(each.is_one(path) for each in _ONE_LOG)
 
 
 def _refused(path: Path) -> ConfigurationError | None:
