@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from harness.records.analysis import Analysis, TaskResult
 from harness.records.figures import ExchangeCounts
 from harness.records.scores import Estimate, Score
-from harness.text import TERMS, percentage
+from harness.text import percentage
 from reports import diagnosis
 from reports.html.attempts import LOOKS, MEASURES, MOST_CELLS, Attempts, Drawing, Heatmap, letter
 from reports.html.charts.counts import distributions, timeline
@@ -79,7 +79,6 @@ def render_html(
         next_steps=list(diagnosis.next_steps(report, analysis.run_id)),
         analysis=analysis,
         statuses=STATUSES,
-        terms=TERMS,
         looks=LOOKS,
         letter=letter,
         maps=list(_maps(analysis, drawings, report.texts)),
