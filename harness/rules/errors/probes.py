@@ -168,9 +168,7 @@ def _is_rejected(invalid: InvalidRequest, sent: Sent, valid: Sent | None = None)
     for rollout, last in sent.last:
         if last.reply is None and not refused(rollout):
             continue  # `errors.status` reports it
-        message = (
-            f"The provider answers an invalid request: {invalid.what[0].lower()}{invalid.what[1:]}."
-        )
+        message = f"{invalid.what} is answered instead of rejected."
         if valid is not None:
             message += _fate(last, valid)
         got = last.reply.text or last.reply.generated if last.reply else ""

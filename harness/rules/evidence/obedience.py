@@ -55,7 +55,9 @@ def disobeyed(
     for name, mode, exchange, reply, shown in judged:
         wrong = None if shown else problem(name, exchange, reply)
         if wrong and able and name not in able:
-            message = f"{wrong.message[:-1]} on every try, while similar requests succeed."
+            message = (
+                f"{wrong.message} Every try of this request does so; similar requests succeed."
+            )
             yield replace(wrong, message=message, severity="info")
         else:
             yield wrong and replace(wrong, proven=mode in lost)

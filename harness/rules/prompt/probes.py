@@ -179,7 +179,7 @@ def _bare(base: Sent) -> Trials:
     if added := _added_text(base):
         message = f"The provider adds {added} tokens to a minimal prompt."
         if _joins_instructions(base):
-            message = f"{message[:-1]}, and joins the client's instructions to them."
+            message = f"{message} It joins the client's instructions to its own."
     expected = " or ".join(f"{tokens} tokens" for tokens in sorted(right))
     severity: Severity | None = "error" if added else None
     other = Problem(exchange, message, expected, f"{count} tokens", "$.usage", severity=severity)
