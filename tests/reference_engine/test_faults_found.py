@@ -46,6 +46,8 @@ UNSEEN_HERE = {
     "truncated-cot-split",
     "truncated-json-lost",
     "logprobs-shifted",
+    "calls-of-streams-overcounted",
+    "last-words-with-logprobs-lost",
     "word-lost",
     "empty-arguments-never-done",
     "call-not-a-stop",

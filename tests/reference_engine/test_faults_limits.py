@@ -85,6 +85,10 @@ USAGE = {
     "completion-tokens-excess": Row(
         chat(HI), lambda s: s.json["usage"]["completion_tokens"] == 16 + 20
     ),
+    "calls-of-streams-overcounted": Row(
+        chat(HI, said=CALL, tools=[CHAT_TOOL], stream=True, stream_options={"include_usage": True}),
+        lambda s: s.events[-1]["usage"]["completion_tokens"] == len(encode(CALL)) + 12,
+    ),
     "reasoning-uncounted-beside-schema": Row(
         chat(HI, response_format={"type": "text"}),
         lambda s: s.json["usage"]["completion_tokens"] == 16 - 3,

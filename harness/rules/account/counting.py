@@ -6,7 +6,7 @@ replies of a healthy run of the small model, a third differ by 1 to 5 tokens and
 recorded replies of five providers of the large models, none differs by more.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from math import gcd
 
@@ -39,6 +39,7 @@ _BLOCK, _FEWEST_COUNTS = 8, 4
 """The smallest unit of rounding, and how many different counts must be multiples of it."""
 _CHARACTERS = 4  # per token, in estimates
 _MOST_MESSAGES = 8  # without a text
+_FEW_SPELLINGS = 12  # tokens more that the usual spellings of JSON have, at most
 _EMPTY_MESSAGES = frozenset(
     n * COT_HEADER + more
     for n in range(_MOST_MESSAGES + 1)
@@ -251,10 +252,44 @@ def wrong_counts(replies: Sequence[Row], counting: Counting) -> Mapping[int, tup
     many = are_many([replies[at] for at in equal], replies) or same > SURELY
     if times >= _EXPLAINED * len(odd) and len(texts) >= _FEWEST_COUNTS and many:
         wrong |= {at: (What.OFF, f"{same} too high") for at in equal if at not in wrong}
+    for at, detail in _of_one_place(replies, offs).items():
+        wrong.setdefault(at, (What.OFF, detail))
     for at, *_ in odd if counting.exceeds_texts else ():
         if offs[at] > 0:
             wrong.setdefault(at, (What.EXCESSIVE, ""))
     return wrong
+
+
+def _of_one_place(replies: Sequence[Row], offs: Mapping[int, int]) -> Mapping[int, str]:
+    """Return the calls of an API and mode that have a surplus in common, and how large it is.
+
+    In one reply, the spelling of JSON may explain so many tokens. It does not explain them in every
+    call of an API and mode that has few spellings, while calls to the same requests elsewhere have
+    none.
+    """
+    places: dict[object, list[int]] = defaultdict(list)
+    for at in offs:
+        row = replies[at]
+        if (
+            row.calls
+            and row.end == "model"
+            and row.ledger
+            and row.ledger.spellings <= _FEW_SPELLINGS
+        ):
+            places[row.api, row.streamed].append(at)
+    found: dict[int, str] = {}
+    for own in places.values():
+        asked = {replies[at].sample for at in own}
+        others = [at for those in places.values() if those is not own for at in those]
+        fair = [offs[at] <= NEAR for at in others if replies[at].sample in asked]
+        surplus = sorted(offs[at] for at in own)
+        large = sum(off > HARMLESS for off in surplus) >= _EXPLAINED * len(surplus)
+        texts = {replies[at].written for at in own}
+        many = len(texts) >= 2 * _FEWEST_COUNTS and most(sum(fair), len(fair))
+        if many and large and surplus[0] > NEAR:
+            detail = f"{surplus[0]} to {surplus[-1]} too high in each call"
+            found |= dict.fromkeys(own, detail)
+    return found
 
 
 def _is_proof(ledger: Ledger | None, off: int, what: What) -> bool:

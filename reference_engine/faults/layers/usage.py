@@ -81,6 +81,18 @@ def completion_tokens_of_all_chunks(usage: Json, _: ClientRequest) -> None:
     _set(usage, _COMPLETION, count * (count + 1) // 2)
 
 
+@hooks.STREAM.when(hooks.of_chat)("calls-of-streams-overcounted")
+async def calls_of_streams_overcounted(events: SseStream, _: ClientRequest) -> SseStream:
+    """Count each call with the 12 tokens of a form of its own."""
+    called = False
+    async for event in events:
+        called = called or bool(event.delta.get("tool_calls"))
+        usage = (event.data or {}).get("usage")
+        if called and usage:
+            _set(usage, _COMPLETION, _completion(usage) + 12)
+        yield event
+
+
 @hooks.STREAM("usage-in-every-chunk")
 async def usage_in_every_chunk(events: SseStream, request: ClientRequest) -> SseStream:
     """Give each chunk with a choice counts, if the client asks for usage."""
