@@ -8,7 +8,8 @@ Python 3.12).
 
 Without --checkpoint, the shipped small one is used, or random weights of its shape. Times vary with
 the load of the machine. The engines take turns, each time with new prompts, and the ratios are
-those within a turn.
+those within a turn. At the end, it prints which operators of PyTorch take the time of 64 requests
+in flight, with their prompts already read.
 """
 
 import argparse
@@ -25,6 +26,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import torch
 from peers import Peer, apart, installed_peers
+from torch._C._profiler import _ExperimentalConfig
+from torch.profiler import ProfilerActivity, profile
 
 from reference_engine.checkpoint import load_model
 from reference_engine.checkpoint.loading import default_dtype
@@ -36,6 +39,8 @@ SHIPPED = Path(__file__).parents[1] / "reference_engine" / "small" / "checkpoint
 SHARED_PROMPT = 400
 OWN_PROMPT = 24
 ALONE = "alone"
+PROFILED = 64  # requests in flight
+OPERATORS = 12  # that are printed
 COMPARED = 256
 """Length of the prompt whose log probabilities are compared with a peer's: twice the window."""
 
@@ -155,6 +160,30 @@ def report(turns: list[list[Rate]]) -> None:
         print(f"{first.engine + ', ' + first.name:30}{figures}{ratio:>20}")
 
 
+def operators(model: Transformer, tokens: int) -> Iterator[str]:
+    """The operators that take most of the time of a batch, with their calls and milliseconds.
+
+    The engine computes in a thread of its own, so all threads are profiled. The profiler itself
+    costs most where an operator is called most often.
+    """
+    engine = Engine(model, max_batch=PROFILED)
+    engine.start()
+    try:
+        batch = prompts(PROFILED, engine.vocab_size, seed=0)
+        run_engine(engine, batch, 2)
+        every = _ExperimentalConfig(profile_all_threads=True)
+        with profile(activities=[ProfilerActivity.CPU], experimental_config=every) as profiled:
+            run_engine(engine, batch, tokens)
+    finally:
+        engine.close()
+    rows = sorted(profiled.key_averages(), key=lambda row: row.self_cpu_time_total, reverse=True)
+    total = sum(row.self_cpu_time_total for row in rows)
+    yield f"\n{f'{PROFILED} in flight, {tokens} tokens each':48}{'calls':>9}{'ms':>10}{'share':>8}"
+    for row in rows[:OPERATORS]:
+        spent = row.self_cpu_time_total
+        yield f"{row.key[:47]:48}{row.count:9,}{spent / 1e3:10,.1f}{spent / total:8.1%}"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--checkpoint", type=Path)
@@ -177,6 +206,8 @@ def main() -> None:
         middle, most = apart(model, peer, prompts(1, model.config.vocab_size, 0)[0][:COMPARED])
         print(f"{peer.name}: log probabilities apart by {middle:.2g} (median), {most:.2g} at most")
     report(measure(model, peers, options.requests, options.tokens, options.turns))
+    if options.device == "cpu":
+        print("\n".join(operators(model, min(options.tokens, 16))))
 
 
 if __name__ == "__main__":
