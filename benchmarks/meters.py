@@ -4,8 +4,8 @@
 
 Installs each load tester of benchmarks/real/meters/meters.yaml in an environment of its own, and
 lets it send three requests of each kind to a server on loopback, whose CoT begins after 0.3 s, and
-whose answer begins after 0.9 s. Prints the table of docs/real-traffic.md; `--write` puts it there.
-It needs Python with venv and its package index, and `python3.12` for inference-perf.
+whose answer begins after 3 s. Prints the table of docs/real-traffic.md; `--write` puts what was
+measured there. It needs Python with venv and its package index; inference-perf needs `python3.12`.
 
 Exit code 1 means that the page has another table, 2 that a load tester cannot be installed or run.
 """
@@ -136,9 +136,8 @@ def main(arguments: Sequence[str]) -> int:
             except (RuntimeError, OSError, subprocess.TimeoutExpired) as error:
                 problems.append(str(error))
     print(*problems, sep="\n", file=sys.stderr)
-    if problems:
-        return 2
-    return keep(PAGE, "meters", _HEADINGS, lines, write=options.write and not options.names)
+    kept = keep(PAGE, "meters", _HEADINGS, lines, write=options.write)
+    return 2 if problems else kept
 
 
 if __name__ == "__main__":

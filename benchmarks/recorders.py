@@ -242,9 +242,8 @@ def main(arguments: Sequence[str]) -> int:
                 problems.append(str(error))
     print("".join(lines), end="")
     print(*problems, sep="\n", file=sys.stderr)
-    if problems:
-        return 2
-    return keep(PAGE, "recorders", _HEADINGS, lines, write=options.write and not options.names)
+    kept = keep(PAGE, "recorders", _HEADINGS, lines, write=options.write)
+    return 2 if problems else kept
 
 
 def _not_installed(rows: Mapping[str, Any], work: Path) -> Sequence[str]:

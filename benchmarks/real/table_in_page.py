@@ -12,9 +12,10 @@ def table_row(*cells: str) -> str:
 def keep(
     page: Path, name: str, headings: Sequence[str], lines: Sequence[str], *, write: bool
 ) -> int:
-    """Return 1 if the page lacks one of the lines; `write` puts a table of them there.
+    """Return 1 if the page lacks one of the lines; `write` puts them there.
 
-    Raises SystemExit if the page lacks the comments.
+    A line replaces that with the same first cell; the others stay. Raises SystemExit if the page
+    lacks the comments.
     """
     begin, end = f"<!-- {name} -->\n\n", f"\n<!-- end of {name} -->"
     before, begins, rest = page.read_text("utf-8").partition(begin)
@@ -22,7 +23,8 @@ def keep(
     if not (begins and ends):
         raise SystemExit(f"{page} lacks the comments that enclose the table; restore them.")
     if write:
-        table = table_row(*headings) + table_row(*["---"] * len(headings)) + "".join(lines)
+        rows = {each.split("|")[1]: each for each in [*old.splitlines(keepends=True)[2:], *lines]}
+        table = table_row(*headings) + table_row(*["---"] * len(headings)) + "".join(rows.values())
         page.write_text(f"{before}{begin}{table}{end}{after}", encoding="utf-8")
         return 0
     return int(any(each not in old for each in lines))

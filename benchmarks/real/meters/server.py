@@ -17,7 +17,7 @@ from aiohttp import web
 from replies import Reply, blocks, data, whole
 
 KINDS = ("cot", "content", "refused", "event", "ended", "aborted", "call")
-COT_AT, ANSWER_AT, LAST_AT = 0.3, 0.9, 1.5
+COT_AT, ANSWER_AT, LAST_AT = 0.3, 3.0, 3.6
 """When the first token of the CoT, the first of the answer, and the last one arrive, in seconds."""
 _ERROR = {"message": "EngineCore encountered an issue.", "type": "InternalServerError", "code": 500}
 _LIMIT = {"message": "Rate limit reached", "type": "requests", "code": "rate_limit_exceeded"}
