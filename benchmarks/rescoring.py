@@ -127,9 +127,7 @@ def main() -> None:
     questions = requests(given.requests, given.seed)
     reader = TreeReader(load(ServeSettings(dtype="float32")))
     print(f"{len(questions)} requests, server in {given.dtype}")
-    print(
-        "fault | accused | small first gaps | lowest p | another model | named | nats, second | s"
-    )
+    print("fault | accused | small first gaps | lowest p | another model | named | nats, next | s")
     for fault in given.faults:
         began = time.perf_counter()
         completions = written_with(fault, questions, ServeSettings(dtype=given.dtype))
@@ -140,7 +138,10 @@ def main() -> None:
             evidence = found.evidence(readings, whole=False)
             cause = cause_of(reader, Rendering(), questions, evidence)
         lowest = min((min(s.low, s.high) for s in found.sums.values()), default=1.0)
-        named = f"{cause.fault} | {cause.nats:.0f}, {cause.second:.0f}" if cause else "– | –"
+        named = "– | –"
+        if cause:
+            alike = " or ".join((cause.fault, *cause.indistinguishable))
+            named = f"{alike} | {cause.nats:.0f}, {cause.second:.0f}"
         print(
             f"{fault} | {len(found.improbable)} | {len(found.deviating)} of {found.greedy} | "
             f"{lowest:.1g} | {'yes' if found.other_model else 'no'} | {named} | "
