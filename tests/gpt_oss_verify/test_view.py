@@ -78,6 +78,8 @@ def test_ctrl_c_ends_it_although_a_browser_listens():
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, sys.path))},
+        # A shell ignores the signal in what it starts in the background.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         address = process.stdout.readline().strip()
         with urllib.request.urlopen(f"{address}changes", timeout=10) as changes:
