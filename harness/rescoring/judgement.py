@@ -35,8 +35,8 @@ WRONG = 0.001  # expected share of wrong replies among the accused ones
 OTHER_MODEL = 1e-5  # probability of a sum as small, or as large, under the reader's own model
 _NEXT = 4  # tokens
 _MALFORMED = 0.03
-"""Share of replies whose header the model may malform: 9 of 850 turns of gpt-oss-20b
-(llama.cpp#27720), and 2.3% in another log."""
+"""Share of replies whose header the model may malform, as `MALFORMED_HEADERS` of the rules, which
+this layer does not import: 9 of 850 turns of gpt-oss-20b (llama.cpp#27720)."""
 _FEWEST_SMALL, _SMALL_SHARE = 3, 0.01
 """Greedy replies whose first gap is small, and their share, from which on the model is another
 one: healthy servers in bfloat16 have at most one of 300."""
@@ -146,7 +146,7 @@ def judged(
     large = [r for r in greedy if r.key in first and _is_large(r, first[r.key])]
     small = [r for r in _distinct(greedy) if r.key in first and not _is_large(r, first[r.key])]
     improbable = [Improbable(reading, first[reading.key]) for reading in large]
-    improbable = _without_lost_rests([*improbable, *_unlikely(sampled)], len(read))
+    improbable = _without_lost_rests([*improbable, *_unlikely(sampled)], read)
     accused = {each.reading.key for each in improbable}
     parts: dict[Hashable, list[Reading]] = {"": []}
     for reading in _distinct(sampled):
@@ -241,13 +241,16 @@ def _unlikely(sampled: Sequence[Reading]) -> list[Improbable]:
     return found
 
 
-def _without_lost_rests(improbable: Sequence[Improbable], read: int) -> list[Improbable]:
-    """Return the accused replies; those that end after a CoT only where they are too many.
+def _without_lost_rests(
+    improbable: Sequence[Improbable], read: Sequence[Reading]
+) -> list[Improbable]:
+    """Return the accused replies; those that end after a CoT only where too many complete ones do.
 
     A parser loses the message whose header the model malformed, and so what follows the CoT.
     """
     lost = [each for each in improbable if _ends_after_cot(each)]
-    if len(lost) > _MALFORMED * read:
+    complete = sum(reading.ids[-1] in STOP_TOKENS for reading in read if reading.ids)
+    if len(lost) > _MALFORMED * complete:
         return list(improbable)
     return [each for each in improbable if each not in lost]
 
