@@ -35,10 +35,11 @@ def too_little_judged(
             )
 
 
-def too_few_replies(recorded: Coverage, lower: float) -> Iterator[str]:
-    """Why a recording is too short for a PASS, in one sentence.
+def too_few_replies(rules: Sequence[RuleResult], recorded: Coverage, lower: float) -> Iterator[str]:
+    """Why a recording is too short for a PASS, and what most of its replies have, a sentence each.
 
-    A server at the lower rate may pass in at most 5% of recordings, as in tool calling.
+    A server at the lower rate may pass in at most 5% of recordings, as in tool calling. In a longer
+    recording, what a model causes seldom is an error if most replies have it.
     """
     judged = recorded.planned - sum(recorded.not_judged.values())
     fewest = fewest_above(lower)
@@ -48,6 +49,14 @@ def too_few_replies(recorded: Coverage, lower: float) -> Iterator[str]:
             f"has {fewest}: then, a server that spoils {percentage(1 - lower)} of its replies "
             "passes in at most 5% of recordings."
         )
+        for result in rules:
+            seen, of = result.failures, result.applicable
+            tolerated = result.status == "passed" and CHECKS[result.check.id].tolerated
+            if tolerated and seen > LEAST_JUDGED * of:
+                yield (
+                    f"{seen} of {of} replies, too few to tell whether the server or the model made "
+                    f"it: {result.examples[0].message} ({result.check.id})"
+                )
 
 
 def unsettled(rules: Sequence[RuleResult]) -> Iterator[str]:

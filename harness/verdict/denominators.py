@@ -46,6 +46,23 @@ LEVEL_OF_CONDITIONS = LEVEL / (len(_CONDITIONS) + 1)
 """The p-value of a condition, of which each rule has so many."""
 
 
+Cluster = Callable[[Score], str]
+"""What rollouts that a model may fail together have in common."""
+
+
+def _sample_of(score: Score) -> str:
+    return f"{score.task}/{score.sample}"
+
+
+def _conversation_of(score: Score) -> str:
+    return score.traits.conversation or _sample_of(score)
+
+
+_CLUSTERS: Sequence[Cluster] = (_conversation_of, _sample_of)
+"""A share exceeds a rate only by both: samples may share a conversation, and of four tries at one
+conversation two that fail may be those of one sample."""
+
+
 def _texts(row: Row) -> tuple[str, ...]:
     return (row.reasoning, row.text, *(arguments for _, arguments in row.calls))
 
@@ -96,18 +113,28 @@ class Denominators:
         """Return the strata and conditions in which the findings of a rule exceed a rate."""
         if not rate:
             return frozenset((EVERY,))
-        counts = {stratum: counted(rule, those) for stratum, those in self.rollouts.items()}
         level, of_conditions = LEVEL, LEVEL_OF_CONDITIONS
         if self.growing:
-            counts = {stratum: _once(pairs) for stratum, pairs in counts.items()}
             level, of_conditions = (LEVEL_OF_A_LOOK, LEVEL_OF_A_LOOK / (LEVEL / of_conditions))
+        of_rollouts = [self._excessive(rule, rate, level, cluster) for cluster in _CLUSTERS]
         of_replies = {
             stratum: _once(pairs)
             for stratum, those in self._with_findings(rule).items()
             if _is_telling(pairs := counted(rule, *zip(*those, strict=True)))
             or self._is_of_place(rule, stratum)
         }
-        return excessive(counts, rate, level) | excessive(of_replies, rate, of_conditions)
+        return frozenset.intersection(*of_rollouts) | excessive(of_replies, rate, of_conditions)
+
+    def _excessive(
+        self, rule: str, rate: float, level: float, cluster: Cluster
+    ) -> frozenset[Stratum]:
+        counts = {
+            stratum: counted(rule, those, cluster=cluster)
+            for stratum, those in self.rollouts.items()
+        }
+        if self.growing:
+            counts = {stratum: _once(pairs) for stratum, pairs in counts.items()}
+        return excessive(counts, rate, level)
 
     def of_finding(self, score: Score, finding: Finding) -> Iterator[Stratum]:
         """Yield the strata of a rollout, and the conditions of the reply with the finding."""
@@ -188,9 +215,13 @@ def in_stratum(counts: Mapping[str, tuple[int, int]], stratum: Stratum) -> tuple
 
 
 def counted(
-    rule: str, scores: Iterable[Score], replies: Iterable[frozenset[int]] | None = None
+    rule: str,
+    scores: Iterable[Score],
+    replies: Iterable[frozenset[int]] | None = None,
+    *,
+    cluster: Cluster = _conversation_of,
 ) -> list[tuple[float, int]]:
-    """Return affected and judged rollouts by conversation, which several samples may share.
+    """Return affected and judged rollouts by cluster, by default by conversation.
 
     Copies count once: records of one reply, and equal greedy replies to equal requests, also of
     other samples. With `replies`, by rollout, only a finding in one of these replies counts.
@@ -203,16 +234,16 @@ def counted(
         among = None if chosen is None else next(chosen)
         if rule in score.applicable:
             rows = score.replies
-            conversation = score.traits.conversation or f"{score.task}/{score.sample}"
+            name = cluster(score)
             reply: object = score.reply_ids or score.record
             if rows and all(row.greedy for row in rows):
                 reply = tuple((row.stops, row.reasoning, row.text, row.calls) for row in rows)
                 if all(row.request for row in rows):
                     requests = tuple((row.request, row.format) for row in rows)
-                    conversation = first.setdefault((requests, reply), conversation)
-            judged[conversation].add(reply)
+                    name = first.setdefault((requests, reply), name)
+            judged[name].add(reply)
             if any(among is None or at in among for at in _places(rule, score)):
-                affected[conversation].add(reply)
+                affected[name].add(reply)
     return [(len(affected[name]), len(those)) for name, those in judged.items()]
 
 

@@ -99,7 +99,11 @@ def decide(
     parts: list[PartVerdict] = []
     unverified = (
         *coverage.too_little_judged(rules.all, recorded),
-        *(coverage.too_few_replies(recorded, target_of(thresholds).lower) if recorded else ()),
+        *(
+            coverage.too_few_replies(rules.all, recorded, target_of(thresholds).lower)
+            if recorded
+            else ()
+        ),
         *(coverage.unsettled(rules.all) if recorded else ()),
         *requirements.unverified(rules.all, info, thresholds),
     )

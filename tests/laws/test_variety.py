@@ -16,14 +16,6 @@ from reference_engine.prescribed import PrescribedServer
 _ACCUSED = {"seven CoTs"}
 """Habits that a rule takes for a defect of a server today; none may remain."""
 _HABITS = [name for name in HABITS if name not in _ACCUSED]
-_IN_TWO_OF_SEVEN = {"call in the final channel", "call as JSON in the answer"}
-"""Slips that `calls.in_text` takes for a defect today where two of the seven samples that this part
-has with tools have them in all tries; none may remain."""
-_KNOWN = pytest.mark.xfail(strict=EFFORT == 1, reason="two of seven samples exceed 1% of replies")
-_SLIPS = [
-    pytest.param(name, marks=_KNOWN) if name in _IN_TWO_OF_SEVEN else name
-    for name in (*SLIPS, *HABITS)
-]
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +32,7 @@ def test_a_habit_of_the_model_accuses_no_server(run: StyledRun, habit: str) -> N
     assert not [*accusations(run.judged(Style({HABITS[habit]: SHARES[1]})))]
 
 
-@pytest.mark.parametrize("slip", _SLIPS)
+@pytest.mark.parametrize("slip", [*SLIPS, *HABITS])
 def test_a_slip_in_all_tries_of_a_few_samples_accuses_no_server(run: StyledRun, slip: str) -> None:
     """All APIs and modes have it, and no text of one or two samples alone proves anything."""
     habit = SLIPS.get(slip) or HABITS[slip]

@@ -12,7 +12,7 @@ from harness.records.analysis import PassedTries, RuleResult, TaskResult, Verdic
 from harness.records.conditions import MODES, Condition
 from harness.records.figures import AtK
 from harness.records.reasons import Reason
-from harness.records.scores import Estimate
+from harness.records.scores import Estimate, Evidence, Finding
 from harness.records.settings import Thresholds
 from harness.rules.catalogue import CHECKS, PROBES
 from harness.rules.numerics.logprob_probes import GROUP
@@ -303,10 +303,21 @@ def test_a_pass_needs_a_judgement_of_more_than_half(planned, not_judged, reason)
 
 
 def test_the_smallest_recording_that_can_pass_bounds_the_error():
-    assert not list(too_few_replies(Coverage("replies", 30, {"Cut.": 1}), 0.9))
-    (reason,) = too_few_replies(Coverage("replies", 30, {"Cut.": 2}), 0.9)
+    assert not list(too_few_replies([], Coverage("replies", 30, {"Cut.": 1}), 0.9))
+    (reason,) = too_few_replies([], Coverage("replies", 30, {"Cut.": 2}), 0.9)
     assert reason.startswith("28 of")
     assert 0.9**29 <= 0.05 < 0.9**28
+
+
+def test_what_most_replies_of_a_short_recording_have_is_said_although_it_proves_nothing():
+    rule = CHECKS["calls.arguments.json"]
+    evidence = Evidence(record="r", exchange=0, expected="JSON", got="")
+    seen = Finding(id=rule.id, severity="info", message="Not JSON.", evidence=evidence)
+    passed = RuleResult(check=rule.about, status="passed", applicable=2, examples=(seen,))
+    results = [passed.model_copy(update={"failures": failures}) for failures in (0, 1, 2)]
+    short, long = (Coverage("replies", planned, {}) for planned in (2, 30))
+    assert [reason[:6] for reason in too_few_replies(results, short, 0.9)][1:] == ["2 of 2"]
+    assert not list(too_few_replies(results, long, 0.9))
 
 
 def test_a_recording_in_which_most_replies_warn_of_what_few_cannot_prove_does_not_pass():
