@@ -244,7 +244,6 @@ def _burst(exchange: ParsedExchange) -> Iterator[Problem]:
 @family.check(
     "reply.content_type",
     delivered,
-    severity="warning",
     modes=("non-streaming",),
     fix=(
         "Send complete replies as application/json, and streams only if the request sets stream "
@@ -256,8 +255,8 @@ def _burst(exchange: ParsedExchange) -> Iterator[Problem]:
 def _json_content_type(exchange: ParsedExchange) -> Iterator[Problem]:
     """A non-streaming reply has the media type application/json.
 
-    Most clients parse the body regardless of its type. A body that is a stream is reported by
-    `reply.unreadable`.
+    OpenAI's library for Node.js gives its caller the body of another type as a string; that for
+    Python parses it. A body that is a stream is reported by `reply.unreadable`.
     """
     if exchange.content_type != "application/json" and not exchange.events:
         message = "A JSON reply does not have the media type of JSON."
