@@ -219,7 +219,9 @@ def _verdict(comparison: Comparison, index: int, base: int, statuses: Statuses) 
     """Return verdict, causes and failing checks, or the reason: `b: FAIL. Likely cause: …`."""
     entry = comparison.entries[index]
     role = " (reference)" if index == base else ""
-    verdict = _KINDS.get(entry.kind) or verdict_name(entry.decision, entry.findings_only)
+    verdict = _KINDS.get(entry.kind) or verdict_name(
+        entry.decision, entry.findings_only, entry.found
+    )
     text = f"{entry.label}{role}: {verdict}."
     if entry.causes:
         text += f" Likely cause{'s' * (len(entry.causes) > 1)}: {' '.join(entry.causes)}"
@@ -309,7 +311,7 @@ def worst_changes(comparison: Comparison) -> str:
 def alert(comparison: Comparison, report: str) -> str:
     """Return the change since an earlier run in one line of at most 200 characters."""
     entry = comparison.entries[-1]
-    verdict = f"{entry.provider} {verdict_name(entry.decision, entry.findings_only)}: "
+    verdict = f"{entry.provider} {verdict_name(entry.decision, entry.findings_only, entry.found)}: "
     room = _LONGEST_ALERT - len(verdict) - len(report) - 2
     what = worst_changes(comparison) or "nothing got worse"
     return f"{verdict}{what if len(what) <= room else f'{what[: max(room, 1) - 1]}…'}; {report}"

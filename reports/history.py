@@ -92,7 +92,10 @@ def _verdict(point: HistoryPoint) -> Cell:
         return Cell("no run", "bad")
     if not point.complete:
         return Cell("unfinished", "poor")
-    return Cell(verdict_name(point.decision, point.findings_only), DECISION_TONES[point.decision])
+    return Cell(
+        verdict_name(point.decision, point.findings_only, point.found),
+        DECISION_TONES[point.decision],
+    )
 
 
 def remarks(point: HistoryPoint) -> Iterator[str]:

@@ -122,6 +122,7 @@ def read_run(folder: Path) -> Column:
         tool_version=info.tool_version,
         decision=analysis.verdict.decision,
         findings_only=info.settings.findings_only,
+        found=analysis.found,
         reason=next(iter(analysis.verdict.reasons), None),
         causes=tuple(cause.sentence for cause in analysis.causes),
         complete=analysis.complete,

@@ -48,6 +48,7 @@ class ComparedEntry(Record):
     tool_version: str | None = None
     decision: Decision | None = None
     findings_only: bool = Field(default=False, description="recorded traffic without a verdict")
+    found: bool = Field(default=True, description="whether a rule has findings")
     reason: str | None = None
     causes: tuple[str, ...] = ()
     complete: bool = True

@@ -60,6 +60,7 @@ class HistoryPoint(Record):
     retest: str | None = Field(default=None, description="the run of which it is a retest")
     reproduced: str | None = Field(default=None, description="its only finding that was sent again")
     findings_only: bool = Field(default=False, description="recorded traffic without a verdict")
+    found: bool = Field(default=True, description="whether a rule has findings")
 
 
 class ProviderHistory(Record):
@@ -233,4 +234,5 @@ def _point(place: str, analysis: Analysis, changed: tuple[SettingChange, ...]) -
         retest=info.retest and info.retest.name,
         reproduced=info.retest.rules[0].rule if info.retest and info.retest.alone else None,
         findings_only=info.settings.findings_only,
+        found=analysis.found,
     )

@@ -46,6 +46,7 @@ class ResultSummary(Record):
     model: str
     decision: Decision | None
     findings_only: bool = Field(default=False, description="recorded traffic without a verdict")
+    found: bool = Field(default=True, description="whether a rule has findings")
     checks: Share
     probes: Share
     tool_calls: Share | None
@@ -105,7 +106,8 @@ def result_summary(analysis: Analysis) -> ResultSummary:
         for result in evals
     )
     findings_only = run.settings.findings_only
-    verdict = f"{run.model} on {run.provider.name}: {verdict_name(decision, findings_only)}"
+    name = verdict_name(decision, findings_only, analysis.found)
+    verdict = f"{run.model} on {run.provider.name}: {name}"
     counts = [f"passed {', '.join(passed)}"] if passed else []
     line = "; ".join([verdict, *counts, *scores, f"gpt-oss-verify {run.tool_version}, {date}"])
     return ResultSummary(
@@ -114,6 +116,7 @@ def result_summary(analysis: Analysis) -> ResultSummary:
         model=run.model,
         decision=decision,
         findings_only=findings_only,
+        found=analysis.found,
         checks=shares["check"],
         probes=shares["probe"],
         tool_calls=calls,

@@ -396,6 +396,11 @@ class Analysis(Record):
     )
 
     @property
+    def found(self) -> bool:
+        """Whether a rule has findings."""
+        return any(result.findings for result in self.checks)
+
+    @property
     def tool_calling(self) -> tuple[TaskResult, ...]:
         """The results of tool calling."""
         return tuple(result for result in self.results if not result.is_eval)

@@ -13,9 +13,10 @@ FINDINGS = "FINDINGS"  # instead of a verdict on recorded traffic, unless one is
 SourceKind = Literal["card", "reproduction", "third_party", "measured"]
 
 
-def verdict_name(decision: Decision | None, findings_only: bool = False) -> str:
-    """Return PASS, FAIL or INCONCLUSIVE; without a decision SCORED, or FINDINGS for traffic."""
-    return FINDINGS if findings_only else (decision or "scored").upper()
+def verdict_name(decision: Decision | None, findings_only: bool = False, found: bool = True) -> str:
+    """Return PASS, FAIL or INCONCLUSIVE; without one SCORED, or for traffic (NO) FINDINGS."""
+    traffic = FINDINGS if found else f"NO {FINDINGS}"
+    return traffic if findings_only else (decision or "scored").upper()
 
 
 class Latency(Record):

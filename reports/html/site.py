@@ -152,7 +152,7 @@ def badge(summary: ResultSummary) -> str:
     """
     rate = None if summary.tool_calls is None else summary.tool_calls.rate
     calls = [] if rate is None else [f"tool calls {percentage(rate.value)}"]
-    name = verdict_name(summary.decision, summary.findings_only)
+    name = verdict_name(summary.decision, summary.findings_only, summary.found)
     verdict = " · ".join([name, *calls, summary.date])
     left, right = (len(part) * _CHARACTER + 2 * _PADDING for part in (_LABEL, verdict))
     return str(

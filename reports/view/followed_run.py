@@ -159,7 +159,8 @@ class FollowedRun:
         rows, info = self._rows, self.info
         ended = info.ended is not None or info.stopped is not None
         decision = self._analysis.verdict.decision if self._analysis and ended else None
-        verdict = verdict_name(decision, info.settings.findings_only)
+        found = self._analysis is None or self._analysis.found
+        verdict = verdict_name(decision, info.settings.findings_only, found)
         outcomes = Counter(row.score.outcome for row in rows if row.score is not None)
         rules = Counter(rule for row in rows for rule in {found.id for found in row.findings})
         return {

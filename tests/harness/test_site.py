@@ -142,8 +142,9 @@ def test_recorded_traffic_has_findings_and_no_score_in_its_summary_and_badge(ana
     changes = {"run": run.model_copy(update={"settings": settings})}
     verdict = analyses[0].verdict.model_copy(update={"decision": None})
     found = result_summary(analyses[0].model_copy(update={**changes, "verdict": verdict}))
-    assert ": FINDINGS; " in found.line
-    assert ">FINDINGS · " in badge(found)
+    assert ": NO FINDINGS; " in found.line
+    assert ">NO FINDINGS · " in badge(found)
+    assert ">FINDINGS · " in badge(found.model_copy(update={"found": True}))
 
 
 def contrast_with_white(colour):

@@ -169,6 +169,6 @@ def test_recorded_traffic_has_findings_and_no_verdict_in_a_history():
     found = analysis([tool_calling(passing_scores())], decision=None)
     settings = found.run.settings.model_copy(update={"findings_only": True})
     imported = found.model_copy(update={"run": found.run.model_copy(update={"settings": settings})})
-    for each, verdict in ((imported, "FINDINGS"), (found, "SCORED")):
+    for each, verdict in ((imported, "NO FINDINGS"), (found, "SCORED")):
         [line] = history("runs", [("runs/a", each)]).lines
         assert table(line).rows[0].cells[0].text == verdict
