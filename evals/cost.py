@@ -124,6 +124,7 @@ def expect(
             *(
                 line
                 for task in info.of_kind("tool_calling")
+                if info.retest is None  # it is judged by its findings
                 for line in forecast(
                     task.samples,
                     task.tries,

@@ -31,6 +31,8 @@ from reference_engine.faults.catalogue import CATALOGUE  # noqa: E402
 
 STORED = ROOT / "harness/data/register.json"
 _RECORDED = "reported/"
+_FEW = 3
+"""Faults of a rule of which one is an example; a rule that finds more finds different defects."""
 _NAMED = re.compile(r".*? \w?\d+(\.\d+)*")  # a server with its version
 _THREAD = re.compile(r"https://github\.com/([^/]+/[^/]+)/(?:issues|pull|discussions)/(\d+).*")
 
@@ -74,6 +76,8 @@ def register() -> Mapping[str, Mapping[str, Sequence[str]]]:
     for row in rows.values():
         if row.keys() & {"reports", "constructed"}:
             row.pop("family", None)
+        if len(row.get("reports", ())) + len(row.get("constructed", ())) > _FEW:
+            row.pop("example", None)
     return {
         rule: {kind: list(row[kind]) for kind in (*KINDS, "example") if kind in row}
         for rule, row in rows.items()
