@@ -3,8 +3,9 @@
 import asyncio
 import gc
 import signal
-from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping
-from contextlib import asynccontextmanager, nullcontext
+from collections import deque
+from collections.abc import Coroutine, Iterable, Mapping
+from contextlib import nullcontext
 from typing import Any, TypeVar
 
 from harness.api import DIALECTS
@@ -87,28 +88,26 @@ async def run_attempts(
     Raises RunLogError if the log cannot be written, and StoppedAnsweringError if the server stopped
     answering; everything in flight is dropped, and so are the attempts that got no reply since.
     """
-    waiting = iter(attempts)
+    order = _Order(attempts)
     limited = budget if budget is not None and budget.recorded_limits is not None else None
-    under_way: dict[str, asyncio.Event] = {}
     writer = _Writer(log, observer, outage)
 
     async def work() -> None:
-        for attempt in waiting:
-            if attempt.id in log.finished:
-                continue
-            dialect = DIALECTS[attempt.condition.api]
-            try:
-                async with _in_turn(attempt, under_way):
-                    metered = limited and Metered(transport, limited, prices, attempt, dialect)
+        while (attempt := order.take()) is not None:
+            if attempt.id not in log.finished:
+                dialect = DIALECTS[attempt.condition.api]
+                metered = limited and Metered(transport, limited, prices, attempt, dialect)
+                try:
                     with metered or nullcontext(transport) as sending:
                         observer.started(attempt)
                         try:
                             done = await run_attempt(attempt, sending, dialect)
                         finally:
                             observer.ended(attempt)
-                    writer.add(done)
-            except SpentError:
-                return
+                except SpentError:
+                    return
+                writer.add(done)
+            order.ended(attempt)
 
     failure: BaseException | None = None
     try:
@@ -158,17 +157,31 @@ class _Writer:
         self._observer.finished(done)
 
 
-@asynccontextmanager
-async def _in_turn(attempt: Attempt, under_way: dict[str, asyncio.Event]) -> AsyncIterator[None]:
-    """Wait for the attempt that this one follows; attempts that follow this one wait for it."""
-    ended = under_way[attempt.id] = asyncio.Event()
-    try:
-        if attempt.after in under_way:
-            await under_way[attempt.after].wait()
-        yield
-    finally:
-        ended.set()
-        del under_way[attempt.id]
+class _Order:
+    """Attempts in order, but one that follows another under way comes after the end of that one.
+
+    Until then, others use its place.
+    """
+
+    def __init__(self, attempts: Iterable[Attempt]) -> None:
+        self._coming = iter(attempts)
+        self._free: deque[Attempt] = deque()
+        self._followers: dict[str, list[Attempt]] = {}  # of the attempts that have not ended
+
+    def take(self) -> Attempt | None:
+        """Return an attempt that may begin; None if there is none, or only once others end."""
+        if self._free:
+            return self._free.popleft()
+        for attempt in self._coming:
+            self._followers[attempt.id] = []
+            if attempt.after is None or attempt.after not in self._followers:
+                return attempt
+            self._followers[attempt.after].append(attempt)
+        return None
+
+    def ended(self, attempt: Attempt) -> None:
+        """Let the attempts that follow one begin."""
+        self._free.extend(self._followers.pop(attempt.id))
 
 
 def _event_loop() -> asyncio.AbstractEventLoop:

@@ -2,6 +2,9 @@
 
 A worker thread runs the steps. Requests wait in a bounded queue and join the batch when there
 is room. They leave when they finish, when their consumer disconnects, or when the engine closes.
+
+On request, equal requests whose tokens are determined share a sequence while they are in flight:
+tests of a server send the same greedy request over each API and in each mode.
 """
 
 import asyncio
@@ -9,8 +12,8 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
-from dataclasses import replace
+from collections.abc import AsyncGenerator, Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Unpack
 
 import torch
@@ -30,6 +33,7 @@ from reference_engine.generation.sampling import Sampler, SamplingParams, Token,
 from reference_engine.generation.sequence import Sequence as TokenSequence
 from reference_engine.generation.setup import Sizes, runner_for
 from reference_engine.generation.threads import flush_denormals
+from reference_engine.kv_cache.pages import BLOCK
 from reference_engine.metrics import EngineMetrics, Snapshot, TokenClock
 from reference_engine.model.transformer import Transformer
 
@@ -43,6 +47,8 @@ class _Request:
 
     def __init__(self, prompt: tuple[int, ...], params: SamplingParams, clock: TokenClock) -> None:
         self.sequence = TokenSequence(prompt, params)
+        self.left = params.max_tokens
+        self.reused: int | None = None  # prompt tokens, if it joined an equal request
         self.clock = clock
         self.loop = asyncio.get_running_loop()
         self.inbox: asyncio.Queue[Token | EngineError | None] = asyncio.Queue()
@@ -52,11 +58,24 @@ class _Request:
 _Delivery = tuple[_Request, Token | EngineError | None]
 
 
+@dataclass(frozen=True, eq=False)
+class _Active:
+    """A sequence in the batch and the requests that get its tokens.
+
+    If others may join, `key` determines its tokens, and `tokens` are those so far.
+    """
+
+    sequence: TokenSequence
+    key: Hashable | None
+    requests: list[_Request]
+    tokens: list[Token]
+
+
 class Engine:
     """Generates tokens for many concurrent requests.
 
     `runner_for` describes the arguments, except for `max_queue`, the maximum number of waiting
-    requests.
+    requests, and `shares_equal`, whether equal requests share a sequence.
     """
 
     def __init__(
@@ -64,6 +83,7 @@ class Engine:
         model: Transformer,
         *,
         max_queue: int = 256,
+        shares_equal: bool = False,
         sampler: Sampler = sample,
         forward: MakeForward = forward_for,
         link: Link | None = None,
@@ -76,7 +96,9 @@ class Engine:
         self.metrics = EngineMetrics(self.snapshot)
         self._max_queue = max_queue
         self._waiting: deque[_Request] = deque()
-        self._active: dict[TokenSequence, _Request] = {}
+        self._active: dict[TokenSequence, _Active] = {}
+        self._shares_equal = shares_equal
+        self._determined: dict[Hashable, _Active] = {}
         self._wake = threading.Condition()
         self._open = False
         self._thread: threading.Thread | None = None
@@ -128,7 +150,9 @@ class Engine:
             while (item := await request.inbox.get()) is not None:
                 if isinstance(item, EngineError):
                     raise item
-                yield replace(item, reused=request.sequence.reused) if first else item
+                joined = request.reused
+                reused = request.sequence.reused if joined is None else joined
+                yield replace(item, reused=reused) if first else item
                 first = False
         finally:
             request.cancelled = True
@@ -181,12 +205,26 @@ class Engine:
             return self._open
 
     def _admit(self) -> None:
-        for sequence, request in list(self._active.items()):
-            if request.cancelled:
-                self._leave(sequence)
+        for active in list(self._active.values()):
+            for request in [each for each in active.requests if each.cancelled]:
+                active.requests.remove(request)
                 self.metrics.ended("cancelled")
+            if not active.requests:
+                self._leave(active)
         while joining := self._next():
-            self._active[joining.sequence] = joining
+            key = _determining(joining.sequence) if self._shares_equal else None
+            equal = self._determined.get(key)
+            if equal is not None and equal.sequence.params.max_tokens >= joining.left:
+                joining.reused = (len(joining.sequence.prompt) - 1) // BLOCK * BLOCK
+                equal.requests.append(joining)
+                _deliver(
+                    [each for token in equal.tokens for each in self._give(joining, token, equal)]
+                )
+                continue
+            active = _Active(joining.sequence, key, [joining], [])
+            self._active[joining.sequence] = active
+            if key is not None and equal is None:
+                self._determined[key] = active
             self._runner.add(joining.sequence)
 
     def _next(self) -> _Request | None:
@@ -210,29 +248,54 @@ class Engine:
         now = time.perf_counter()
         self.metrics.stepped(rows, now - started)
         for step in steps:
-            request = self._active[step.sequence]
-            request.clock.tick(now)
-            if step.token is None:
-                _log.error("The logits of a request are not finite.")
-                deliveries.append((request, GenerationError(NOT_FINITE)))
-            else:
-                deliveries.append((request, step.token))
-            if step.finished:
-                deliveries.append((request, None))
-                self._leave(step.sequence)
-                self.metrics.ended("finished" if step.token else "failed")
+            active = self._active[step.sequence]
+            for request in tuple(active.requests):
+                request.clock.tick(now)
+                if step.token is None:
+                    _log.error("The logits of a request are not finite.")
+                    deliveries += [(request, GenerationError(NOT_FINITE)), (request, None)]
+                    self.metrics.ended("failed")
+                else:
+                    deliveries += self._give(request, step.token, active, last=step.finished)
+            if step.token is not None and active.key is not None:
+                active.tokens.append(step.token)
+            if step.finished or not active.requests:
+                self._leave(active)
         return deliveries
 
-    def _leave(self, sequence: TokenSequence) -> None:
-        self._runner.remove(sequence)
-        del self._active[sequence]
+    def _give(
+        self, request: _Request, token: Token, active: _Active, *, last: bool = False
+    ) -> list[_Delivery]:
+        """Return a token for a request, and its end if the token is its last one."""
+        request.left -= 1
+        if request.left and not last:
+            return [(request, token)]
+        active.requests.remove(request)
+        self.metrics.ended("finished")
+        return [(request, token), (request, None)]
+
+    def _leave(self, active: _Active) -> None:
+        self._runner.remove(active.sequence)
+        del self._active[active.sequence]
+        if self._determined.get(active.key) is active:
+            del self._determined[active.key]
 
     def _fail_all(self, error: EngineError) -> None:
-        requests = list(self._active.values())
-        for request in requests:
-            self._leave(request.sequence)
+        every = list(self._active.values())
+        for active in every:
+            self._leave(active)
+        requests = [request for active in every for request in active.requests]
+        for _ in requests:
             self.metrics.ended("failed")
         _deliver((request, error) for request in requests)
+
+
+def _determining(sequence: TokenSequence) -> Hashable | None:
+    """Return what determines the tokens of a sequence up to their limit; None if chance does."""
+    params = replace(sequence.params, max_tokens=1)
+    if not params.temperature:
+        params = replace(params, seed=0, top_p=1.0, top_k=0)
+    return None if params.seed is None else (sequence.prompt, params)
 
 
 def _is_lost(device: torch.device) -> bool:

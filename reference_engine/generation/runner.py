@@ -30,7 +30,7 @@ from reference_engine.generation.link import Link, digests
 from reference_engine.generation.sampling import Draw, Sampler, SamplingParams, Token, sample
 from reference_engine.generation.scheduler import HEADROOM, Scheduler
 from reference_engine.generation.sequence import Sequence, Step
-from reference_engine.generation.threads import RowThreads
+from reference_engine.generation.threads import PROMPT_TOKENS, PROMPT_WORK, RowThreads
 from reference_engine.kv_cache.cache import KVCache
 from reference_engine.kv_cache.pages import BLOCK
 from reference_engine.model.transformer import Transformer
@@ -200,11 +200,13 @@ class Runner:
     def _streams(self, passes: list[_Pass]) -> list[Tensor]:
         """Return the streams of each pass; one thread computes all rows of a sequence."""
         places: dict[Sequence, list[tuple[int, int]]] = {}
-        for number, (rows, _) in enumerate(passes):
-            for at, (sequence, _) in enumerate(rows):
+        amounts: dict[Sequence, int] = {}
+        for number, (rows, length) in enumerate(passes):
+            for at, (sequence, row) in enumerate(rows):
                 places.setdefault(sequence, []).append((number, at))
-        sequences = list(places)
-        work = [sum(passes[number][1] for number, _ in places[each]) for each in sequences]
+                least = 1 if length == 1 else amounts.get(sequence, PROMPT_WORK)
+                amounts[sequence] = least + len(row.tokens) // PROMPT_TOKENS
+        sequences, work = list(places), list(amounts.values())
 
         def forward(share: list[int]) -> list[tuple[list[int], Tensor | None]]:
             mine = {place for each in share for place in places[sequences[each]]}

@@ -121,6 +121,8 @@ def open_engine(
             parts.model(load(settings, shard)),
             max_batch=settings.max_batch,
             max_queue=settings.max_queue,
+            # A fault may differ from request to request, and so may the bits on a GPU.
+            shares_equal=settings.device == "cpu" and not settings.faulty,
             max_context=settings.max_context,
             prefill_chunk=settings.prefill_chunk,
             memory=settings.memory,

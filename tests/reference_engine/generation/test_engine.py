@@ -3,6 +3,7 @@
 import asyncio
 import math
 from contextlib import aclosing, closing, contextmanager
+from dataclasses import replace
 
 import pytest
 import torch
@@ -335,3 +336,45 @@ async def test_requests_with_one_prompt_share_its_prefill(model):
         assert read_and_reused(engine) == (300 + 15 * (300 - 256), 15 * 256)
     with running(model) as engine:
         assert await collect(engine, prompt, wishes[7]) == together[7]
+
+
+async def test_equal_requests_share_a_sequence_and_get_what_each_gets_alone(model):
+    """Limits, disconnection and cached tokens are those of each request; chance shares nothing."""
+    prompt, greedy = tokens(140), SamplingParams(max_tokens=30, temperature=0)
+    short = replace(greedy, max_tokens=7, seed=3, top_p=0.5)
+    seeded = SamplingParams(max_tokens=12, seed=5)
+    random = SamplingParams(max_tokens=12)
+    with_logprobs = replace(greedy, max_tokens=12, top_logprobs=2)
+    wishes = [greedy, greedy, short, seeded, seeded, with_logprobs, random, random]
+    with running(model) as engine:
+        alone = [await collect(engine, prompt, params) for params in wishes]
+    with running(model, shares_equal=True) as engine:
+        read = await asyncio.gather(*(collect(engine, prompt, params) for params in wishes[:6]))
+        assert read == alone[:6]
+        assert engine.snapshot().totals["generated_tokens"][1] == 30 + 12 + 12
+        assert [made[0].reused for made in read[1:]] == [128] * 5
+        chance = await asyncio.gather(*(collect(engine, prompt, random) for _ in range(2)))
+        assert chance[0] != chance[1]
+        async with aclosing(engine.generate(prompt, greedy)) as first:
+            begun = [await anext(first) for _ in range(3)]
+            late = asyncio.create_task(collect(engine, prompt, greedy))
+            begun += [await anext(first) for _ in range(3)]
+        assert begun == alone[0][:6]  # It leaves, and the other goes on.
+        assert await late == alone[0]
+        longer = replace(greedy, max_tokens=40)
+        both = await asyncio.gather(
+            collect(engine, prompt, greedy), collect(engine, prompt, longer)
+        )
+        assert [len(made) for made in both] == [30, 40]
+        await settled(engine, (0, 0))
+
+
+async def test_an_error_ends_all_requests_of_a_sequence(model):
+    def broken(logits, draws):
+        raise ValueError("broken")
+
+    with running(model, sampler=broken, shares_equal=True) as engine:
+        params = SamplingParams(temperature=0)
+        made = (collect(engine, tokens(9), params) for _ in range(3))
+        errors = await asyncio.gather(*made, return_exceptions=True)
+    assert [type(error) for error in errors] == [GenerationError] * 3

@@ -98,6 +98,23 @@ def test_shares_have_about_equal_work(work, parts):
     assert max(sums) - min(sums) <= max(work, default=0)
 
 
+def test_a_short_prompt_counts_as_some_rows_of_work_and_a_long_one_as_more(monkeypatch):
+    seen: list[list[int]] = []
+
+    def noted(self, name, work, job):
+        if name == "forward":
+            seen.append(list(work))
+        return [(list(range(len(work))), job(list(range(len(work)))))]
+
+    monkeypatch.setattr(RowThreads, "divided", noted)
+    monkeypatch.setattr(RowThreads, "of", lambda model: RowThreads(2))
+    runner = runner_for(random_transformer())
+    for length in (3, 8, 300):
+        runner.add(Sequence(tuple(range(length)), SamplingParams(5)))
+        runner.step()
+    assert seen == [[16], [18, 1], [16 + 300 // 4, 1, 1]]
+
+
 @pytest.mark.parametrize(
     ("seconds", "most"),  # with several threads and with one; steps of 1,000 with the slower number
     [((1.0, 1.4), 14), ((4.0, 1.0), 14), ((1.0, 1.0), 14)],
