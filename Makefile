@@ -21,7 +21,7 @@ export SIZES
 
 help:
 	@echo "Use"
-	@echo "  make verify    verify the bundled reference engine: 2 to 6 minutes on two cores"
+	@echo "  make verify    verify the bundled reference engine: 2 to 6 minutes on two idle cores"
 	@echo "  make evals     run the sample questions of all evals against it, with a report"
 	@echo "  make selftest  check that every known defect of the reference engine is detected"
 	@echo "Change the code"

@@ -1,5 +1,6 @@
 """Carry out a plan: sample with progress, judge and report; and print what it will cost."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import aclosing
 from pathlib import Path
@@ -21,7 +22,7 @@ from harness.records.analysis import TaskResult
 from harness.records.runs import RunInfo
 from harness.rules.catalogue import RULES
 from harness.run import run_folder
-from harness.run.run_log import read_run_info
+from harness.run.run_log import read_rollouts, read_run_info
 from harness.session import Session
 from harness.session import grade as grade_answers
 from harness.tasks.plan import Plan, now
@@ -242,6 +243,16 @@ def print_plan(plan: Plan, *, dry_run: bool, as_json: bool, all_tries: Plan | No
     requests = 0 if plan.info.settings.until_decided else expected.sampling.requests
     if warning := plan.budget.foreseen(requests, plan.provider.rpm, sum(costs)):
         put(warning)
+
+
+def print_left(plan: Plan, folder: Path) -> int:
+    """Print how many attempts of a run are left, by task."""
+    made = Counter(rollout.task for rollout in read_rollouts(folder))
+    left = Counter({task.name: task.planned for task in plan.info.tasks}) - made
+    show(f"{left.total():,} of {plan.info.planned:,} attempts are left")
+    for task, count in left.items():
+        show(f"  {visible(task)}: {count:,}")
+    return 0
 
 
 def on_ray() -> Sampler:

@@ -91,8 +91,8 @@ def judge_and_print(
         print_raw(json.dumps(summary(made.analysis, folder), ensure_ascii=False, indent=2))
     else:
         print_report(made, stdout())
-        for line in _longest(folder, durations) if durations else ():
-            show(line)
+    for line in _longest(folder, durations) if durations else ():
+        (say if as_json else show)(line)
     return exit_code(made.analysis.verdict)
 
 

@@ -35,6 +35,7 @@ _RETRYING = 2.0  # seconds for which the answer to a repeated try is not yet a l
 _NO_GRADE = "without a grade"  # of a grader's replies; the item is asked again
 _BAR, _BESIDE = 20, 16  # columns of the bar, and of everything else before the text
 _BOUNDS = "--reply-timeout (also with --resume) or, in a new run, --max-tokens bounds it"
+_WAITING = "waiting for"
 _IN_SECONDS = 100  # an estimate below is shown in seconds
 
 
@@ -87,6 +88,7 @@ class LineDisplay(Observer):
         self._opened = time.monotonic()
         self._pace = ""
         self._printed_at = 0.0
+        self._bounded = False  # whether the options that bound a reply were named
 
     @contextmanager
     def shown(self) -> Iterator[None]:
@@ -166,7 +168,14 @@ class LineDisplay(Observer):
         waiting, (stage, began) = self._waiting(), self._stage
         pause = max(_LONG_STAGE, self._printed_at - began) if stage else LONG_WAIT
         if waiting and time.monotonic() - self._printed_at >= pause:
-            self.tell(waiting)
+            self.tell(waiting + self._bounds(waiting))
+
+    def _bounds(self, waiting: str) -> str:
+        """Return how long replies are bounded, once."""
+        if self._bounded or not waiting.startswith(_WAITING) or "so far" in waiting:
+            return ""
+        self._bounded = True
+        return f"; {_BOUNDS}"
 
     def _time_left(self) -> str:
         """Return how long the other attempts will take, but at most until the deadline."""
@@ -204,8 +213,8 @@ class LineDisplay(Observer):
             replies = counted(waited, "reply", "replies")
             name, began, arrival = oldest
             made = 0 if arrival.receiver is None else arrival.receiver.characters()
-            text = f", {counted(made, 'character')} so far" if made else f"; {_BOUNDS}"
-            return f"waiting for {replies}, longest for {name}: {now - began:.0f} s{text}{usual}"
+            text = f", {counted(made, 'character')} so far" if made else ""
+            return f"{_WAITING} {replies}, longest {now - began:.0f} s: {name}{text}{usual}"
         return ""
 
     def finished(self, rollout: Rollout) -> None:
@@ -297,7 +306,10 @@ class LiveDisplay(LineDisplay):
         if self._stage[0]:
             text = waiting or f"{self._stage[0]} …"
         else:
-            text = f"{waiting or self._counted()}{self._time_left()}"
+            if bounds := self._bounds(waiting):
+                self.tell(waiting + bounds)
+            beside = f" · {waiting}" if waiting else ""
+            text = f"{self._counted()}{self._time_left()}{beside}"
         text = clipped(plain(text), max(10, self.progress.console.width - _BAR - _BESIDE))
         self.progress.update(self._task, completed=self._done, description=text)
 

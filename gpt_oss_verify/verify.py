@@ -50,14 +50,15 @@ def verify(
     run: RunOptions = RunOptions(),
 ) -> int:
     """Verify a provider."""
-    from gpt_oss_verify.carry_out import carry_out, print_plan
+    from gpt_oss_verify.carry_out import carry_out, print_left, print_plan
     from gpt_oss_verify.planning import DEFAULT_TRIES, resume
 
     options = Options(provider, sampling, gate, budget, evals, run.concurrency, cases)
     if run.resume is not None:
         others = sampling.model_copy(update={"tries": None})
         _refuse_settings(run, provider, cases, others, evals=evals)
-        return carry_out(resume(run.resume, options), run)
+        plan = resume(run.resume, options)
+        return print_left(plan, run.resume) if run.dry_run else carry_out(plan, run)
     plan = _new_plan(options)
     if run.dry_run:
         all_tries = None
@@ -91,7 +92,7 @@ def evaluate(
         gate: File with margins by eval, evals that must run, and a budget.
         executor: ray: sample parts of the run as tasks of a Ray cluster, and join them here.
     """
-    from gpt_oss_verify.carry_out import carry_out, on_ray, print_plan, sample_here
+    from gpt_oss_verify.carry_out import carry_out, on_ray, print_left, print_plan, sample_here
     from gpt_oss_verify.planning import resume
 
     options = Options(
@@ -112,6 +113,8 @@ def evaluate(
         given = (data, baseline, decision, sampling.model_copy(update={"tries": None}))
         others = {"eval": evals, "executor": executor, "gate": gate}
         _refuse_settings(run, provider, *given, **others)
+        if run.dry_run:
+            return print_left(resume(run.resume, options), run.resume)
         return carry_out(resume(run.resume, options), run, show_questions=show_questions)
     plan = _new_plan(options)
     print_plan(plan, dry_run=run.dry_run, as_json=run.as_json and run.dry_run)
@@ -165,5 +168,5 @@ def grade(
 def _refuse_settings(
     run: RunOptions, provider: ProviderOptions, *given: object, **others: object
 ) -> None:
-    others |= {"out": run.out, "apis": provider.apis, "dry_run": run.dry_run}
+    others |= {"out": run.out, "apis": provider.apis}
     refuse(f"--resume {run.resume} continues with the settings of the run;", *given, **others)

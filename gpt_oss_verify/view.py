@@ -20,6 +20,7 @@ from harness.records.rollouts import Exchange, Rollout
 from harness.records.runs import RunInfo
 from harness.records.scores import Score
 from harness.repeat.commands import curl, key_variable
+from harness.tasks.tool_calling import invalidated
 from reports.view.followed_run import FollowedRun, ScoreOf
 from reports.view.server import Server
 
@@ -87,6 +88,10 @@ def _scorer(folder: Path, info: RunInfo) -> ScoreOf:
     def score(rollout: Rollout) -> Score | None:
         task = tasks.get(rollout.task)
         made = None if task is None else task.score(parse_rollout(rollout))
-        return made and replace(made, findings=tuple(certain_errors(made, info)))
+        if made is None:
+            return None
+        errors = tuple(certain_errors(made, info))
+        judged = made.value is not None  # requests of probes have no value
+        return invalidated(made, errors) if judged else replace(made, findings=errors)
 
     return score

@@ -123,9 +123,13 @@ class Session:
         write_run_info(self.folder, info)
 
     def _replies(self) -> str:
-        """Return how many tries had which status or failure: `replies: 429 × 720, 200 × 3`."""
-        counts = (f"{kind} × {many:,}" for kind, many in self.replies.most_common())
-        return f"replies: {', '.join(counts) or 'none'}"
+        """Return how many tries had which status or failure: `replies: status 429 × 720`."""
+        counts = (
+            f"{'status ' if kind.isdecimal() else ''}{kind} × {many:,}"
+            for kind, many in self.replies.most_common()
+        )
+        of = " of this session" if self.plan.info.resumed else ""
+        return f"replies{of}: {', '.join(counts) or 'none'}"
 
     async def portions(self) -> AsyncGenerator[int]:
         """Sample and grade what is missing, and yield the number of each portion that has ended.

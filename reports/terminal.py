@@ -231,6 +231,9 @@ def _end(report: Report, console: Console) -> Iterator[Text]:
         passed, others = rules_passed(report.rules, kind)
         if passed:
             yield Text(f"{label}  {passed} passed{f', {others}' if others else ''}")
+    if errors := report.analysis.exchanges.errors:
+        named = ", ".join(f"{count:,} × {visible(kind)}" for kind, count in errors.items())
+        yield Text(f"Failed requests  {named}")
     yield from _unjudged(report)
     yield from _clients(report)
     if report.analysis.rescored is not None:

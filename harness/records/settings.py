@@ -255,7 +255,8 @@ class CaseSettings(Settings):
         "schema.",
     )
     until_fail: Annotated[bool, SELECTS, Parameter(alias="-x")] = Field(
-        default=False, description="Stop as soon as the verdict is FAIL, at the first error."
+        default=False,
+        description="Stop at the first error, when the attempts in flight have ended.",
     )
 
 

@@ -22,7 +22,7 @@ from harness.run.run_log import (
 )
 from reports.html.attempts import LOOKS
 from reports.text import visible
-from reports.view.rows import Choice, Row, named, said_in
+from reports.view.rows import REFUSED, Choice, Row, named, said_in
 
 _LOOK = 0.1  # seconds of a look at the log
 
@@ -161,7 +161,9 @@ class FollowedRun:
         decision = self._analysis.verdict.decision if self._analysis and ended else None
         found = self._analysis is None or self._analysis.found
         verdict = verdict_name(decision, info.settings.findings_only, found)
-        outcomes = Counter(row.score.outcome for row in rows if row.score is not None)
+        outcomes = Counter(row.kind for row in rows)
+        labels: dict[str, str] = {name: look.label for name, look in LOOKS.items()}
+        labels[REFUSED] = REFUSED
         rules = Counter(rule for row in rows for rule in {found.id for found in row.findings})
         return {
             "version": self.version,
@@ -176,8 +178,8 @@ class FollowedRun:
                 "api": _counted(row.condition.api for row in rows),
                 "mode": _counted(row.condition.mode for row in rows),
                 "outcome": [
-                    [name, look.label, outcomes[name]]
-                    for name, look in LOOKS.items()
+                    [name, label, outcomes[name]]
+                    for name, label in labels.items()
                     if outcomes[name]
                 ],
                 "rule": [[rule, rule, count] for rule, count in sorted(rules.items())],

@@ -14,6 +14,7 @@ from reports.html.transcripts import Item, request_items, response_items, shown_
 from reports.text import trimmed, visible
 
 _PREVIEW = 300  # characters of a request or a reply in the table
+REFUSED = "refused in a probe"
 _SEARCHED = 20_000  # characters of each item that are searched
 
 
@@ -74,6 +75,15 @@ class Row:
     def tokens(self) -> int | None:
         """The completion tokens as the provider reports them."""
         return None if self.score is None else self.score.usage.output
+
+    @property
+    def kind(self) -> str:
+        """The outcome to choose by; a 4xx status that a probe got is no error of the provider."""
+        if self.score is None:
+            return ""
+        trouble = "" if self.said is None else self.said.trouble
+        probed = self.score.value is None and self.score.outcome == "provider_error"
+        return REFUSED if probed and trouble.startswith("status 4") else self.score.outcome
 
     @property
     def outcome(self) -> tuple[str, str]:
@@ -192,7 +202,7 @@ class Choice:
         return (
             self.api in ("", row.condition.api)
             and self.mode in ("", row.condition.mode)
-            and (not self.outcome or (row.score is not None and row.score.outcome == self.outcome))
+            and self.outcome in ("", row.kind)
             and (not self.rule or any(found.id == self.rule for found in row.findings))
             and (self.only not in ONLY or ONLY[self.only](row))
             and (not self.sample or self.sample.casefold() in named(row).casefold())

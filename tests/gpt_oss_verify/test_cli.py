@@ -553,12 +553,14 @@ def test_ctrl_c_keeps_finished_attempts_and_the_run_can_be_resumed(mock, tmp_pat
     done = len(rollouts(folder))
     assert 0 < done < 24
     said = " ".join(out.split())
-    assert re.search(rf"Stopped after {done} of 24 attempts; replies: 200 × \d+\.", said)
+    assert re.search(rf"Stopped after {done} of 24 attempts; replies: status 200 × \d+\.", said)
     assert "was not sent" not in said
     assert json.loads((folder / "analysis.json").read_text())["verdict"]["decision"] == (
         "inconclusive"
     )
     mock.always = slow
+    assert run(["--resume", str(folder), "--dry-run"]) == 0
+    assert len(rollouts(folder)) == done
     assert run(["--resume", str(folder)]) == 0
     assert len(rollouts(folder)) == 24
 

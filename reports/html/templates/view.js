@@ -154,7 +154,8 @@
     one(".space", rows).style.height = `${total * tall}px`;
     grid.setAttribute("aria-rowcount", total + 1);
     if (drawn.has(current)) grid.setAttribute("aria-activedescendant", `row-${current}`);
-    one("output", form).textContent = total === progress.attempts ? "" : `${total.toLocaleString("en")} of ${progress.attempts.toLocaleString("en")} attempts`;
+    const made = Math.max(total, progress.attempts); // the rows may be newer than the progress
+    one("output", form).textContent = total === made ? "" : `${total.toLocaleString("en")} of ${made.toLocaleString("en")} attempts`;
     one("button[type=reset]", form).hidden = !choice().size;
     loadVisible();
   }

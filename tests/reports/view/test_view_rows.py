@@ -6,7 +6,7 @@ from recorded_runs import broken
 from replies import Reply
 from reporting import condition, finding, rollout, score
 
-from reports.view.rows import Choice, Row, said_in
+from reports.view.rows import REFUSED, Choice, Row, said_in
 
 STREAMED = condition("responses", "streaming")
 
@@ -91,6 +91,7 @@ def test_a_probe_that_provokes_a_refusal_shows_its_status_without_a_tone():
     refused = score("limit", 1, "provider_error", task="limits", value=None)
     found = row(refused, [exchange("chat", False, json_response({"error": "no"}, 400))])
     assert found.outcome == ("status 400", "")
+    assert [found.kind, ROWS["probed"].kind] == [REFUSED, "provider_error"]
 
 
 def test_findings_of_probes_are_added_once():
