@@ -32,7 +32,7 @@ help:
 	@echo "  make snapshots record what tests compare with: rules, what they stand on, reports, figures, results of kernels"
 	@echo "  make golden    regenerate the small checkpoint's golden file after a change of weights"
 	@echo "Measure"
-	@echo "  make bench     measure engine speed, the cost of judging, and error rates"
+	@echo "  make bench     measure engine speed, the cost of sampling and judging, and error rates"
 	@echo "  make gpu       check and measure the engine on a GPU, with this machine's PyTorch and Triton"
 	@echo "  make cards     compile the kernels for other GPUs, and print what their code is: 20 CPU minutes"
 	@echo "  make witness   compare the reference engine's numbers with those of other engines"
@@ -95,6 +95,7 @@ format: $(VENV)/.test
 
 bench: $(VENV)/.test
 	$(BIN)/python benchmarks/engine_speed.py
+	$(BIN)/python benchmarks/harness_throughput.py
 	$(BIN)/python benchmarks/judging.py
 	$(BIN)/python benchmarks/gate_rates.py
 	$(BIN)/python benchmarks/error_rates.py
