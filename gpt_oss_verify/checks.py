@@ -55,17 +55,16 @@ def checks(
         stdout().print(Text(heading, style="bold"))
         for rule in rules:
             about = rule.about
-            suite = "" if about.kind == "check" else f" · probe, suite {rule.suite}"
             head = Text.assemble(
                 "  ", (about.id, styles[about.severity]), f" · {about.severity} · {rule.scope}"
             )
-            stdout().print(head.append(suite), soft_wrap=True)
+            stdout().print(head, soft_wrap=True)
             stands_on = standing(about.id) if rule_id is not None else ""
             for line in filter(None, (about.summary, about.why, about.source, stands_on)):
                 stdout().print(Text(f"      {line}", style="dim"), soft_wrap=True)
         stdout().print()
-    if rule_id is not None and isinstance(probe := listed[0], Probe):
-        print_raw("\n\n".join(_requests(probe)))
+    if rule_id is not None and rule_id in PROBES:
+        print_raw("\n\n".join(_requests(PROBES[rule_id])))
     return 0
 
 
@@ -175,8 +174,7 @@ def _columns(rule: Rule) -> Iterator[str]:
     yield f"[`{about.id}`]({about.source})"
     tolerance = f", tolerated: {rule.habit}" if rule.habit else ""
     yield f"{about.severity}{tolerance}"
-    suite = "" if about.kind == "check" else f"; probe, suite {rule.suite}"
-    yield f"{rule.scope}{suite}"
+    yield rule.scope
     yield f"{_escaped(about.summary)} *{_escaped(about.why)}*"
 
 

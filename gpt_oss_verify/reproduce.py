@@ -82,7 +82,7 @@ def reproduce(
         chosen = resolve(Options(provider, concurrency=at_once or None), info)
     entry = None if chosen is None else chosen.provider
     outcome = Outcome()
-    if tries and subject.of_run and chosen is not None:
+    if tries and subject.rule.of_run and chosen is not None:
         return _small_run(run, chosen, finding, times)
     if tries and entry is not None:
         send = partial(

@@ -257,7 +257,7 @@ def _unjudged(report: Report) -> Iterator[Text]:
     known = any(
         rule.result.check.family == "prompt" and rule.result.status == "passed"
         for rule in report.rules
-        if rule.result.check.kind == "probe"
+        if rule.result.of_probe
     )
     reasons: dict[str, dict[str, Reason]] = {"same_value": {}, "tokens_fit_no_prompt": {}}
     for rule in report.rules:

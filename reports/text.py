@@ -88,7 +88,7 @@ def counted(count: int, one: str, many: str | None = None) -> str:
 
 def share(result: RuleResult) -> str:
     """Return the share of applicable attempts with a finding: `chat 6 of 6, responses 0 of 6`."""
-    unit = "repetition" if result.check.kind == "probe" else "attempt"
+    unit = "repetition" if result.of_probe else "attempt"
     _, last = list(result.shares.values())[-1]
     return f"{result.share} {unit if last == 1 else unit + 's'}"
 

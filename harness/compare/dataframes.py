@@ -208,7 +208,7 @@ class Run(Frames):
     @cached_property
     def _tables(self) -> Mapping[str, pd.DataFrame]:
         kinds = {task.name: task.kind for task in self.info.tasks}
-        probes = (result for result in self.analysis.checks if result.check.kind == "probe")
+        probes = (result for result in self.analysis.checks if result.of_probe)
         return _all_tables(self._every_score(), kinds, probes)
 
     def _every_score(self) -> list[Score]:

@@ -174,6 +174,11 @@ class RuleResult(Record):
     traceback: str | None = Field(default=None, description="of a rule that raised")
 
     @property
+    def of_probe(self) -> bool:
+        """Whether its rule is a probe."""
+        return self.check.kind == "probe"
+
+    @property
     def found(self) -> tuple[Finding, ...]:
         """The examples that count: those that are not only information, if there are any."""
         return tuple(e for e in self.examples if e.severity != "info") or self.examples

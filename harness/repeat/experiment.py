@@ -12,8 +12,7 @@ from harness.api.statuses import without_reply
 from harness.records.rollouts import SDK, Exchange
 from harness.records.scores import Finding
 from harness.repeat.smaller import Body, size
-from harness.repeat.subject import CONTINUES, USUAL_TRIES, Subject, request_of
-from harness.rules.probe import Probe
+from harness.repeat.subject import CONTINUES, USUAL_TRIES, Subject
 from harness.run.tool_loop import send_together
 from harness.statistics.intervals import exact_bounds
 from harness.statistics.recurrence import MISSED, fewest_tries
@@ -168,8 +167,7 @@ async def _once(
     subject: Subject, transport: Transport, bodies: Sequence[Body | None]
 ) -> list[Exchange]:
     """Send one conversation."""
-    path, rule = DIALECTS[subject.rollout.api].path, subject.rule
-    request = request_of(rule, subject.rollout) if isinstance(rule, Probe) else None
+    path, request = DIALECTS[subject.rollout.api].path, subject.request
     sender = SDK if request is None else request.sender
     if sender.socket:  # each try has a connection of its own
         sender = replace(sender, socket=token_hex(8))

@@ -104,7 +104,7 @@ def planned_retest(
         if result.check.id in tested
         else _retested(result, *result.affected, likely_rate(*result.affected))
         for result in findings
-        if result.check.id in tested or result.check.kind == "probe"
+        if result.check.id in tested or result.of_probe
     ]
     cases = {rule for rule, finding in tested.items() if finding.task == TOOL_CALLING}
     now = provider.concurrency
@@ -269,7 +269,7 @@ def _tested(
     The rate of a finding is that in the task where it was found most often, or at the samples that
     were tried several times, whichever is higher: a defect may affect one case always.
     """
-    checks = {result.check.id: result for result in findings if result.check.kind == "check"}
+    checks = {result.check.id: result for result in findings if not result.of_probe}
     sampled = {task.name for task in info.of_kind("tool_calling", "probes")}
     tries: Counter[tuple[str, str, str]] = Counter()  # by task, sample and condition
     failed_at: dict[str, Counter[tuple[str, str, str]]] = defaultdict(Counter)

@@ -12,7 +12,7 @@ from harness.records.diagnosis import Cause
 from harness.records.rollouts import Exchange, Rollout
 from harness.records.scores import Finding
 from harness.repeat.smaller import Body, Variants, smaller
-from harness.rules.catalogue import RULES, SINGLE_CHECKS, examine
+from harness.rules.catalogue import PROBES, RULES, examine
 from harness.rules.missing import NotVerifiableError
 from harness.rules.probe import Probe, ProbeOptions, ProbeRequest
 from harness.rules.rule import Problem, Rule, compared_with
@@ -63,9 +63,15 @@ class Subject:
         return max(USUAL_TRIES, fewest_tries(failures / tries)) if tries else USUAL_TRIES
 
     @property
-    def of_run(self) -> bool:
-        """Whether the rule compares the replies of a whole run."""
-        return not isinstance(self.rule, Probe) and self.result.check.id not in SINGLE_CHECKS
+    def probe(self) -> Probe | None:
+        """The rule, if it is a probe."""
+        return PROBES.get(self.result.check.id)
+
+    @property
+    def request(self) -> ProbeRequest | None:
+        """The request of a probe that the rollout sent."""
+        requests = self.probe.group.requests(self.rollout.api) if self.probe else ()
+        return next((each for each in requests if each.id == self.rollout.sample), None)
 
     @property
     def difference(self) -> str:
@@ -91,20 +97,20 @@ class Subject:
         None if it finds nothing. What a probe finds is as in the run; it compares the exchanges
         with the recorded replies to its other requests.
         """
-        rule, rollout = self.rule, self.rollout
+        probe, rollout = self.probe, self.rollout
         before = self.finding.evidence.exchange + 1 - len(exchanges)
-        kept = rollout.exchanges[:before] if isinstance(rule, Probe) else ()
+        kept = rollout.exchanges[:before] if probe else ()
         changes = {"exchanges": (*kept, *exchanges), "end": "answered"}
         again = parse_rollout(rollout.model_copy(update=changes))
-        if not isinstance(rule, Probe):
-            found = (finding for finding in examine(again)[1] if finding.id == rule.id)
+        if probe is None:
+            found = (finding for finding in examine(again)[1] if finding.id == self.rule.id)
             return next(((each, exchanges[each.evidence.exchange]) for each in found), None)
         rollouts = {rollout.sample: [again]}
         for other in self.others:
             rollouts.setdefault(other.sample, []).append(parse_rollout(other))
-        responses = rule.group.responses(rollouts, rollout.api, self.options)
+        responses = probe.group.responses(rollouts, rollout.api, self.options)
         try:
-            trials = rule.judge(*rule.sent(responses))
+            trials = probe.judge(*probe.sent(responses))
             problems = [trial for trial in trials if isinstance(trial, Problem)]
         except NotVerifiableError:
             return None
@@ -117,10 +123,10 @@ class Subject:
         A probe judges what its own request asks for. It can lose the tools that neither the finding
         nor the reply names, unless it is compared with other requests.
         """
-        if not isinstance(self.rule, Probe):
+        if self.request is None:
             yield from smaller(body)
             return
-        if self.others or not request_of(self.rule, self.rollout).valid:
+        if self.others or not self.request.valid:
             return
         replies = (reply for _, reply in parse_rollout(self.rollout).replies)
         said = (self.finding.model_dump_json(), *(reply.generated for reply in replies))
@@ -129,11 +135,6 @@ class Subject:
         named = [tool for tool in tools if str(tool.get("function", tool).get("name")) in rest]
         if 0 < len(named) < len(tools):
             yield "the other tools", {**body, "tools": named}
-
-
-def request_of(probe: Probe, rollout: Rollout) -> ProbeRequest:
-    """Return the request of a probe that a rollout sent."""
-    return next(r for r in probe.group.requests(rollout.api) if r.id == rollout.sample)
 
 
 def choose(
@@ -157,8 +158,8 @@ def choose(
         known = [result.check.id for result in analysis.checks if result.examples]
         hint = suggestion(rule_id, known) if known else "it has no findings."
         raise ConfigurationError(f"There is no finding {rule_id!r}{where} in this run; {hint}")
-    rule = RULES[rule_id]
-    task, uses = (rule.group.name, rule.uses) if isinstance(rule, Probe) else ("", ())
+    probe = PROBES.get(rule_id)
+    task, uses = (probe.group.name, probe.uses) if probe else ("", ())
     evidence = finding.evidence
     shown = {evidence.record, evidence.compared}
     kept = [r for r in rollouts if r.id in shown or (r.task == task and r.sample in uses)]
@@ -171,7 +172,7 @@ def choose(
     causes = () if analysis.diagnosis is None else analysis.diagnosis.causes
     cause = next((cause for cause in causes if rule_id in cause.explains), None)
     alone = Subject(result, finding, rollout, (), options, cause=cause)
-    if not alone.of_run and alone.found_in(alone.requests):
+    if not alone.rule.of_run and alone.found_in(alone.requests):
         return alone
     others = tuple(other for other in kept if other is not rollout and other.api == rollout.api)
     compared = next((other for other in others if other.id == evidence.compared), None)

@@ -98,11 +98,8 @@ CHECKS: Mapping[str, Check | CrossCheck | AccountRule] = _by_id(
 SINGLE_CHECKS: Mapping[str, Check] = {
     check_id: check for check_id, check in CHECKS.items() if isinstance(check, Check)
 }
-CROSS_CHECKS: Sequence[CrossCheck] = [
-    check for check in CHECKS.values() if isinstance(check, CrossCheck)
-]
-ACCOUNT_RULES: Sequence[AccountRule] = [
-    check for check in CHECKS.values() if isinstance(check, AccountRule)
+CROSS_CHECKS: Sequence[CrossCheck | AccountRule] = [
+    check for check in CHECKS.values() if not isinstance(check, Check)
 ]
 RULES: Mapping[str, Rule] = _by_id([*CHECKS.values(), *PROBES.values()])
 _BY_SCOPE: Mapping[tuple[Api, Mode], Sequence[Check]] = {
@@ -161,22 +158,15 @@ def compare_rollouts(
 
     `broken` is as for `examine`.
     """
-    judged: list[tuple[str, Sequence[object], Sequence[Finding | None]]] = []
-    rules: tuple[CrossCheck | AccountRule, ...] = (*CROSS_CHECKS, *ACCOUNT_RULES)
-    for check in rules:
+    judged: list[tuple[str, Sequence[tuple[object, Finding | None]]]] = []
+    for check in CROSS_CHECKS:
         try:
-            if isinstance(check, AccountRule):
-                results = [check.result(score, account) for score in examined]
-                judged.append((check.id, [a for a, _ in results], [f for _, f in results]))
-            else:
-                applies = list(map(check.applies, examined))
-                findings = check.findings(examined)
-                judged.append((check.id, applies, [findings.get(s.record) for s in examined]))
+            judged.append((check.id, check.results(examined, account)))
         except Exception:
             if broken is None:
                 raise
             broken[check.id] = traceback.format_exc()
     for at in range(len(examined)):
-        applicable = frozenset(check_id for check_id, applies, _ in judged if applies[at])
-        every = (findings[at] for _, _, findings in judged)
-        yield applicable, [finding for finding in every if finding is not None]
+        own = [(check_id, *results[at]) for check_id, results in judged]
+        applicable = frozenset(check_id for check_id, applies, _ in own if applies)
+        yield applicable, [finding for _, _, finding in own if finding is not None]

@@ -42,15 +42,17 @@ class CrossCheck(Rule):
 
     applies: Callable[[Score], object]
     compare: Callable[[Sequence[Score]], Iterable[Difference]]
+    of_run = True
 
-    def findings(self, examined: Iterable[Score]) -> dict[str, Finding]:
-        """Return the finding for each affected rollout, by record."""
+    def results(self, examined: Iterable[Score], _: Account) -> list[tuple[object, Finding | None]]:
+        """Return whether the rule applies to each rollout, and its finding, if any."""
+        applies = [(score, self.applies(score)) for score in examined]
         compared = [
             score
-            for score in examined
-            if score.condition.api in self.about.apis and self.applies(score)
+            for score, applicable in applies
+            if score.condition.api in self.about.apis and applicable
         ]
-        return {
+        findings = {
             evidence.record: Finding(
                 id=self.id,
                 severity=self.about.severity,
@@ -60,6 +62,7 @@ class CrossCheck(Rule):
             )
             for message, evidence, *proven in self.compare(compared)
         }
+        return [(applicable, findings.get(score.record)) for score, applicable in applies]
 
 
 _PATHS = (
@@ -89,6 +92,13 @@ class AccountRule(Rule):
     """
 
     judges: Callable[[Row, Entry], object]
+    of_run = of_account = True
+
+    def results(
+        self, examined: Iterable[Score], account: Account
+    ) -> list[tuple[object, Finding | None]]:
+        """See `CrossCheck.results`."""
+        return [self.result(score, account) for score in examined]
 
     def result(self, score: Score, account: Account) -> tuple[bool, Finding | None]:
         """Return whether the rule applies to a rollout, and its finding, if any."""

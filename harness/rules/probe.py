@@ -473,6 +473,11 @@ class Probe(Rule):
         """The names of its requests."""
         return tuple(dict.fromkeys(_name(each) for some in self.requests for each in some))
 
+    @property
+    def scope(self) -> str:
+        """See `Rule.scope`; of a probe, with the suite."""
+        return f"{super().scope}; probe, suite {self.suite}"
+
     def sent(self, responses: ProbeResponses) -> Iterator[Sent]:
         """Yield the arguments of its judge."""
         return (Sent(responses, _over(responses.api, each)) for each in self.requests)

@@ -151,6 +151,8 @@ class Rule:
     reads: tuple[Lost, ...] = ()  # what a recording must preserve for it
     recordings: bool = True  # whether it can judge recorded traffic at all
     of_readings: bool = False  # whether it judges only runs whose replies a reference has read
+    of_run: ClassVar[bool] = False  # whether it compares the replies of a whole run
+    of_account: ClassVar[bool] = False  # whether it only reports what the account says
 
     def related(self, kind: type[R]) -> Iterator[R]:
         """Yield its relations of one kind."""

@@ -23,7 +23,6 @@ from harness.records.diagnosis import Cause, ComponentFault, Diagnosis, Occasion
 from harness.records.register import known_defect
 from harness.records.scores import Evidence, Score
 from harness.rules.catalogue import PROBES, RULES
-from harness.rules.check import AccountRule
 from harness.rules.components import COMPONENTS, INSTEAD, MARKED, Component, fields_of, follow
 from harness.rules.rule import Rule
 from harness.statistics.intervals import exact_bounds
@@ -102,7 +101,7 @@ class _Finding:
 
         A rule that only warns below a high share may show a model that obeys less.
         """
-        few = self.result.check.kind == "check" and self.result.failures < _FEWEST_FAILURES
+        few = not self.result.of_probe and self.result.failures < _FEWEST_FAILURES
         few &= _share(self.result) < _RARE
         tolerant = bool(self.rule.tolerated) and self.rule.error_above is not None
         return not self.proven and (few or (tolerant and self.result.status == "warned"))
@@ -110,12 +109,12 @@ class _Finding:
     @property
     def is_shown(self) -> bool:
         """Whether it names its component: a witness does only if it proves what it says."""
-        return not self.rule.witness or (self.proven and self.result.check.kind == "check")
+        return not self.rule.witness or (self.proven and not self.result.of_probe)
 
     @property
     def is_solid(self) -> bool:
         """Whether no model causes it, so that it explains statistics of texts."""
-        checked = self.result.check.kind == "probe" or self.result.status == "failed"
+        checked = self.result.of_probe or self.result.status == "failed"
         return checked and not self.rule.behaviour and (self.proven or not self.rule.tolerated)
 
 
@@ -197,8 +196,8 @@ def _cause(
     records = frozenset[str]().union(*(finding.records for finding in own))
     same = [e for e in others if e.rule.witness or _shared(e.records, records, len(e.records))]
     about = first.about
-    probes = [e for e in (*own, *same) if e.result.check.kind == "probe" and not e.moved]
-    told = [first] if first.result.check.kind == "check" else probes
+    probes = [e for e in (*own, *same) if e.result.of_probe and not e.moved]
+    told = probes if first.result.of_probe else [first]
     replies = frozenset[Reply]().union(*(finding.replies for finding in told))
     replies |= tolerated_replies([finding.id for finding in told], scores)
     when = list(occasions([finding.result for finding in told], replies, scores, run))
@@ -256,7 +255,7 @@ def _findings(failing: Sequence[RuleResult], scores: Sequence[Score]) -> Iterabl
         _Finding(RULES[e.check.id], e, _component(e), _weight(e), replies[e.check.id])
         for e in failing
     ]
-    every.sort(key=lambda e: (e.result.check.kind != "probe", len(e.records), e.weight))
+    every.sort(key=lambda e: (not e.result.of_probe, len(e.records), e.weight))
     tasks = {score.record: score.task for score in scores}
     sources: dict[_Finding, _Finding] = {}
     for finding in every:
@@ -274,7 +273,7 @@ def _weight(result: RuleResult) -> float:
     """Return how much a finding says about its component, at most 1."""
     rule = RULES[result.check.id]
     weight = _WARNING if result.status == "warned" else 1.0
-    if result.check.kind == "probe":
+    if result.of_probe:
         return (
             weight
             * _share(result, sure=True)
@@ -302,7 +301,7 @@ def _component(result: RuleResult) -> str:
     rule = RULES[result.check.id]
     received = {finding.evidence.received for finding in result.found}
     got = received.pop() if len(received) == 1 else "differs"
-    probe = result.check.kind == "probe"
+    probe = result.of_probe
     part = INSTEAD.get(got)
     if part is not None and got not in rule.part.expects and (probe or got != "unreadable"):
         return part.id
@@ -333,9 +332,9 @@ def _explains(other: _Finding, finding: _Finding, tasks: Mapping[str, str]) -> b
         return False
     same = _shared(finding.records, other.records, len(finding.records))
     wider = (len(other.records), other.weight) >= (len(finding.records), finding.weight)
-    if isinstance(finding.rule, AccountRule) and isinstance(other.rule, AccountRule):
+    if finding.rule.of_account and other.rule.of_account:
         return _explains_in_account(other, finding, wider=wider)
-    probe = finding.result.check.kind == "probe"
+    probe = finding.result.of_probe
     follows = follow(finding.component, other.component)
     if other.about.mixes_requests and not other.by_counts and follows:
         sometimes = other.about.repeats_requests or _share(finding.result) < _ALWAYS

@@ -115,7 +115,7 @@ def _parts(rules: Sequence[RuleResult], recorded: Coverage | None) -> Iterator[C
     probes = [
         result
         for result in rules
-        if result.check.kind == "probe"
+        if result.of_probe
         and result.status not in ("skipped", "declared")
         and ("request" not in result.lacks or "reply" in result.lacks)
     ]

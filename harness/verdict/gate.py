@@ -216,7 +216,7 @@ def decide_calls_and_probes(
     problems = [*_invalid(results, thresholds), *silent, *_failures(rules), *broken]
     ended = [stopped] if stopped else []
     beyond_cases = rules.beyond_cases
-    probes = [result for result in beyond_cases if result.check.kind == "probe"]
+    probes = [result for result in beyond_cases if result.of_probe]
     decisive = probes or [result for result in beyond_cases if result.check.id == _EVERY_REPLY]
     judged = any(result.finished for result in results) or any(map(_judged, decisive))
     if not judged and not problems:

@@ -20,8 +20,7 @@ from harness.records.conditions import APIS, MODES
 from harness.records.diagnosis import Occasion
 from harness.records.replies import CHOICES, JSON, LONG, LONG_FROM, Feature
 from harness.records.scores import Score
-from harness.rules.catalogue import CHECKS, PROBES
-from harness.rules.check import AccountRule
+from harness.rules.catalogue import PROBES, RULES
 from harness.statistics.question import asked
 
 Reply = tuple[str, int]  # the id of a rollout, and the index of an exchange in it
@@ -69,7 +68,7 @@ def replies_of(
             if finding.severity != "info":
                 by_rule[finding.id].add((score.record, finding.evidence.exchange))
     for result in results:
-        if result.check.kind == "probe":
+        if result.of_probe:
             group = PROBES[result.check.id].group.name
             for (api, name), mode in product(result.failing, result.modes or MODES):
                 by_rule[result.check.id] |= places[group, api, name, mode == "streaming"]
@@ -124,11 +123,11 @@ def occasions(
     repetitions count, and those of the probes among the results of the `run` that test the same in
     the other mode.
     """
-    checks = {result.check.id for result in results if result.check.kind == "check"}
+    checks = {result.check.id for result in results if not result.of_probe}
     made = _units(checks, replies, scores) if checks else _of_probes(results, run)
     units: Sequence[_Unit] = list(made)
     features = frozenset[Feature]().union(*(unit.some for unit in units))
-    accounted = any(isinstance(CHECKS.get(rule), AccountRule) for rule in checks)
+    accounted = any(RULES[rule].of_account for rule in checks)
     places = [_Property(False, feature) for feature in features & _PLACES]
     others = [
         _Property(lacks, feature)

@@ -107,7 +107,7 @@ def _compared(result: RuleResult, rule: Rule, thresholds: Thresholds) -> RuleRes
     the findings of checks.
     """
     known = thresholds.reference_rules.get(rule.id)
-    of_probe = rule.about.kind == "probe" and not any(e.proven for e in result.examples)
+    of_probe = result.of_probe and not any(e.proven for e in result.examples)
     found = of_probe and result.status in _FOUND
     if not known or not (found or [e.code for e in result.reasons] == ["tolerated"]):
         return result

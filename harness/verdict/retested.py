@@ -18,7 +18,6 @@ from harness.records.analysis import (
 from harness.records.figures import Decision
 from harness.records.runs import RetestedRule, RetestInfo, RunInfo
 from harness.rules.catalogue import RULES
-from harness.rules.check import AccountRule
 from harness.statistics.recurrence import MOST_STATED, SPARE, excludes, remains
 from harness.text import first_few
 from harness.verdict.gate import SHOWN_RULES, UNFINISHED, decide_rates
@@ -66,7 +65,7 @@ def _shows(rule: RetestedRule, other: RuleResult) -> bool:
     rules = [RULES[rule.rule], RULES[other.check.id]]
     alike = rules[0].component == rules[1].component
     failures, judged = _counts(other, rule.conditions)
-    named = alike or all(isinstance(each, AccountRule) for each in rules)
+    named = alike or all(each.of_account for each in rules)
     return named and failures > 0 and not excludes(rule.half, failures, judged)
 
 

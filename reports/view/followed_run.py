@@ -200,7 +200,7 @@ def _findings_of_probes(analysis: Analysis) -> Mapping[str, tuple[Finding, ...]]
     """Return the examples of the findings of probes, by record: scores have those of checks."""
     found: dict[str, tuple[Finding, ...]] = defaultdict(tuple)
     for rule in analysis.checks:
-        for finding in rule.examples if rule.check.kind == "probe" else ():
+        for finding in rule.examples if rule.of_probe else ():
             found[finding.evidence.record] += (finding,)
     return found
 
