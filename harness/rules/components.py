@@ -43,7 +43,6 @@ class Component:
     shown_by: str = ""  # what stands in one of two texts that a rule compares if it is at fault
     about_counts: bool = False  # its rules judge token counts
     changes_counts: bool = False  # its defects change token counts
-    changes_texts: bool = False  # its defects change what the model wrote
     mixes_requests: bool = False
     """Its defects put one request's content into the reply to another: now and then, under load,
     and with any consequence."""
@@ -253,7 +252,6 @@ _COMPONENTS = (
         "forward {fields} unchanged.",
         "texts",
         follows=("events", "output", "filter", "structured", "model"),
-        changes_texts=True,
         is_returned=True,
     ),
     Component(
@@ -264,7 +262,6 @@ _COMPONENTS = (
         "decode incrementally: a read may end within a character.",
         follows=("output", "filter", "structured", MODEL),
         leads_to=("text", "events", "calls", "logprobs"),
-        changes_texts=True,
         is_returned=True,
         shown_by="\N{REPLACEMENT CHARACTER}",
     ),
@@ -273,7 +270,6 @@ _COMPONENTS = (
         "A filter of the server blocks replies, or replaces words in them.",
         "Harmless requests get no answer, or an answer with gaps.",
         "Switch the filter off, or report in the finish reason that it acted.",
-        changes_texts=True,
         is_returned=True,
     ),
     Component(

@@ -324,11 +324,10 @@ def _explains(other: _Finding, finding: _Finding, tasks: Mapping[str, str]) -> b
     Counts alone show no defect of texts, and only wrong counts, where as many are wrong, change the
     counts of prompts. Replies of other requests show as these in some replies, and as changed,
     lost or unreadable ones in others: if one of them is proven, it explains what is not in every
-    reply, and all that fails if it is stored. Of warnings, only those of changed texts explain
-    anything.
+    reply, and all that fails if it is stored. Warnings explain nothing.
     """
-    says = other.result.status == "failed" or other.about.changes_texts
-    if not says or not other.is_shown or other.component == finding.component:
+    says = other.result.status == "failed" and other.is_shown
+    if not says or other.component == finding.component:
         return False
     same = _shared(finding.records, other.records, len(finding.records))
     wider = (len(other.records), other.weight) >= (len(finding.records), finding.weight)
