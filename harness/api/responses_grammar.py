@@ -71,6 +71,7 @@ _PART_INDEX = {
 @dataclass
 class _ContentPart:
     declared: bool
+    begun: bool = False  # whether it had text when it was added
     texts: list[str] = field(default_factory=list)
     text_done: bool = False
     closed: bool = False
@@ -289,14 +290,18 @@ class _ResponsesWalker:
                 expected = str(item.count(index_key))
                 message = f"{index_key} does not increase by one from 0."
                 self._report(PARTS, event, message, expected, place[1])
-            item.parts.setdefault(place, _ContentPart(declared=True))
+            begun = bool(nested(data, "part", "text"))
+            item.parts.setdefault(place, _ContentPart(declared=True, begun=begun))
         elif part is None or not part.declared or part.closed:
             message = "A content part was closed that is not open."
             self._report(PARTS, event, message, _PART_SEQUENCE)
         else:
             part.closed = True
             text = nested(data, "part", "text") or nested(data, "part", "refusal") or ""
-            if part.texts and text != part.text:
+            if part.texts and part.begun:
+                message = "A content part had text when it was added, to which clients add deltas."
+                self._report(ITEM_TEXT, event, message, "no text in content_part.added")
+            elif part.texts and text != part.text:
                 message = "The final text of a content part differs from its deltas."
                 self._differ(ITEM_TEXT, event, message, part.text, text)
 

@@ -164,6 +164,7 @@ class Row:
     spelled: str = ""  # the answer as its tokens with logprobs spell it, if they spell another one
     calls: tuple[tuple[str, str], ...] = ()  # name and arguments of each
     twice: tuple[str, ...] = ()  # the places whose pieces of the stream all come twice
+    chunks: int = 0  # events of the stream that have text
     restated: tuple[str, ...] = ()  # those in which one piece begins with the whole text before it
     again: bool = False  # whether the answer is that of an earlier turn of its request
     several: bool = False  # whether the answer has several messages, which some servers join

@@ -260,6 +260,8 @@ def _response(received: object, members: Mapping[str, Any]) -> tuple[Response, f
         fields = {"body": fields}
     headers = _headers_of(_first(fields, _HEADERS))
     status = _first(fields, _STATUSES) or _first(members, _STATUSES)
+    if fields.keys() == {"error"} and status is not None:
+        fields = {"body": fields}  # Without a status, it may be an error of the client.
     content = _first(fields, _BODIES)
     if content is None:
         content = _first(fields, _STREAMS) or _first(members, _STREAMS)

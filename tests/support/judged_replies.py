@@ -483,7 +483,15 @@ ROWS: tuple[Judged, ...] = (
             Reply(text="x", reasoning="The user asks what it "),
             _IN_TURN,
         ),
-        "stop.early",
+        "stop.early:proven",
+    ),
+    (  # The string may be the first of the answer.
+        lambda: chat(
+            _content("") | {"choices.0.stop_reason": "is"},
+            Reply(text="x", reasoning="The user asks about a hat."),
+            _IN_TURN,
+        ),
+        "stop.early:open",
     ),
     (lambda: chat({}, ANSWER, _IN_TURN), "stop.kept"),
     (lambda: chat({}, CALL, _IN_TURN), ""),
@@ -960,6 +968,25 @@ ROWS: tuple[Judged, ...] = (
         "",
     ),
     (lambda: responses_stream(lambda e: [*responses_blocks(e), "data: [DONE]"], CALL), ""),
+    (
+        lambda: responses_stream(
+            lambda e: [x["part"].update(text="The") for x in e if x["type"].endswith("part.added")],
+            ANSWER,
+        ),
+        "responses.stream.item_text",
+    ),
+    *(
+        (
+            lambda kept=kept: responses_stream(
+                lambda e: [*responses_blocks(e[:3]), kept, *responses_blocks(e[3:])], CALL
+            ),
+            found,
+        )
+        for kept, found in (
+            (": keepalive", ""),
+            (data({"type": "keepalive"}), "responses.stream.event_type"),
+        )
+    ),
     (
         lambda: responses_stream(
             lambda e: [

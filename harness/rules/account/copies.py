@@ -51,7 +51,7 @@ def of_copies(replies: Sequence[Row], copies: Sequence[bool | None], counting: C
         elif change is not None:
             entry, more = change
             shown = counting.instead(row, more)
-            proof = bool(shown) and min(map(abs, more)) > SURELY
+            proof = (bool(shown) and min(map(abs, more)) > SURELY) or _is_double(row)
             same_change = (row.api, entry.place, entry.what)
             alike: Hashable = same_change if Change(entry.what).simple else None
             fewest = (ALIKE if counting.is_near(row) else SEVERAL) if shown else inf
@@ -87,6 +87,18 @@ def _fewest(row: Row, entry: Entry, counting: Counting) -> float:
         return _PLANNED if planned else inf
     lacking = (counting.off(row) or 0) > 0 and not counting.is_near(row)  # of more text
     return ALIKE if planned or lacking else inf
+
+
+def _is_double(row: Row) -> bool:
+    """Whether an integer arrived as the nearest 64-bit float, which no model computes."""
+    _, arguments = next(_called(row), ("", ""))
+    wanted, got = (row.wanted and row.wanted.arguments) or {}, parsed_object(arguments) or {}
+    digits = arguments.replace(".", "")  # A model may write the integer itself as a fraction.
+    return any(
+        type(value) is int and type(got.get(name)) is float and got[name] == float(value) != value
+        and str(value) not in digits
+        for name, value in wanted.items()
+    )  # fmt: skip
 
 
 def _unit(row: Row) -> Hashable:

@@ -291,10 +291,8 @@ def _is_rounded(wanted: object, got: object) -> bool:
 
 def is_retyped(wanted: object, got: object) -> bool:
     """Whether a value is the wanted one as a text, without quotes, as a number, or alone."""
-    if wanted == [got]:
-        return True
-    if isinstance(wanted, bool) is not isinstance(got, bool) and isinstance(got, int | float):
-        return wanted == got  # true as 1
+    if wanted in (got, [got]):
+        return _spelled(wanted) != _spelled(got)  # true as 1, 7 as 7.0
     if isinstance(wanted, str):
         number = type(got) is int and wanted.isdecimal() and int(wanted) == got
         return number or (not isinstance(got, str | list | dict) and json.dumps(got) == wanted)

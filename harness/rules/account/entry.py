@@ -137,6 +137,7 @@ class What(Enum):
     COT_OMITTED = "miscounted", "The output count omits the CoT."
     COT_HEADER_OMITTED = "miscounted", "The output count omits the CoT and its header."
     ANSWER_ALONE = "miscounted", "The output count is that of the answer alone."
+    CHUNKS = "miscounted", "The output count is the number of chunks with text."
     FROM_CHARACTERS = "miscounted", "The output count is estimated from the characters."
     ROUNDED = "miscounted", "The output count is rounded to multiples of {detail}."
     EXCESSIVE = "miscounted", "The output count is too high, as it is for texts that are whole."

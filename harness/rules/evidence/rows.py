@@ -119,6 +119,7 @@ def _answer(
         "spelled": "" if exchange.imported else _spelled(exchange, reply),
         "calls": calls,
         "twice": tuple(place for place, said in pieces.items() if _is_twice(said)),
+        "chunks": len(exchange.text_times),
         "restated": tuple(place for place, said in pieces.items() if _is_restated(said)),
         "again": bool(reply.text)
         and any(

@@ -98,7 +98,7 @@ def _tokens(listed: _Listed) -> Iterator[Problem]:
     A logprob of the wrong token is worse than none, and clients take the first entry for the first
     token of the answer: it is a warning if those of the CoT precede it, or others follow that it
     does not have, except the marker or stop string that ended it. The author of a recording
-    may have shortened the list, or kept more of it.
+    may have shortened the list, or kept more of its end.
     """
     exchange, reply, entries = listed
     # From their bytes, because a token may be part of a character.
@@ -116,7 +116,7 @@ def _tokens(listed: _Listed) -> Iterator[Problem]:
         yield Problem(exchange, message, expected, repr(text), path, severity="warning")
         return
     cot = _decodable(reply.reasoning).strip()
-    if cot and not exchange.imported and cot in _decodable(text).rpartition(answer)[0]:
+    if cot and cot in _decodable(text).rpartition(answer)[0]:
         message = "The logprobs of the answer include those of the CoT."
         expected, path = repr(reply.text), logprob_path(exchange)
         yield Problem(exchange, message, expected, repr(text), path, severity="warning")

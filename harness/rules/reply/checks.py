@@ -353,30 +353,34 @@ _CREATED = {"chat": "created", "responses": "created_at"}
     lambda answer: isinstance(answer.reply.raw.get(_CREATED[answer.exchange.api]), int | float),
     severity="warning",
     fix="Give the creation time in seconds.",
-    reads=(
-        "fields",
-        "date",
-    ),
+    reads=("fields",),
 )
 def _created(answer: Answer) -> Iterator[Problem]:
     """The creation time of a reply is current Unix time in seconds.
 
-    Few clients read it; milliseconds, constants and local times corrupt logs.
+    Few clients read it; milliseconds, constants and local times corrupt logs. In a recording
+    without times, only the unit is judged.
     """
     exchange = answer.exchange
     key = _CREATED[exchange.api]
     created = answer.reply.raw[key]
     sent = datetime.fromisoformat(exchange.recorded.started_at).timestamp()
     date = _unix_time(exchange.header("date"))
-    unit = next((u for u, n in _UNITS.items() if abs(created / n - sent) <= _SECONDS_OFF), None)
-    if abs(created - sent) > _SECONDS_OFF:
+    unit = next((u for u, n in _UNITS.items() if _is_time(created / n, sent)), None)
+    if not _is_time(created, sent) and (sent or unit):
         message = f"`{key}` is more than a day away from the time of the request."
         if unit is not None:
             message = f"`{key}` is in {unit} instead of seconds."
-        yield Problem(exchange, message, f"about {sent:.0f}", str(created), f"$.{key}")
+        expected = f"about {sent:.0f}" if sent else "seconds since 1970"
+        yield Problem(exchange, message, expected, str(created), f"$.{key}")
     elif date is not None and abs(created - date) > _SECONDS_OFF_DATE + exchange.recorded.elapsed:
         message = f"`{key}` differs from the Date header of the same response."
         yield Problem(exchange, message, f"about {date:.0f}", str(created), f"$.{key}")
+
+
+def _is_time(seconds: float, sent: float) -> bool:
+    """Whether seconds are the time of a request; if that is unknown, of the years 2001 to 2286."""
+    return abs(seconds - sent) <= _SECONDS_OFF if sent else 10**9 <= seconds < 10**10
 
 
 _UNITS = {"milliseconds": 10**3, "microseconds": 10**6, "nanoseconds": 10**9}

@@ -101,10 +101,18 @@ def _sum(answer: Answer) -> Iterator[Problem]:
     """The token counts of a reply are possible.
 
     Providers bill by these counts, and users plan budgets with them. The total is the sum of input
-    and output tokens, which include the cached and the reasoning tokens.
+    and output tokens, which include the cached and the reasoning tokens. It is a warning if a reply
+    that the limit cut reports one token less than that: it has no end token to leave out.
     """
+    request, made = answer.exchange.request, answer.usage.output_tokens
     for message, expected, got in islice(_wrong_counts(answer), 1):
         yield Problem(answer.exchange, message, expected, str(got), _PATH)
+        return
+    if answer.exchange.truncated and request.choices == 1 and made == (request.limit or 0) - 1:
+        message = "The token limit cut the reply, but the output tokens are one less."
+        yield Problem(
+            answer.exchange, message, str(request.limit), str(made), _PATH, severity="warning"
+        )
 
 
 def _wrong_counts(answer: Answer) -> Iterator[tuple[str, str, int | None]]:

@@ -255,7 +255,7 @@ def test_all_values_of_a_type_or_names_of_a_style_are_changed_by_servers() -> No
     """The counts are those of the wanted values, or the CoT has the wanted names."""
     note = '{"note": "salt"}'
     intact = [call(note, wanted=Wanted(name="add_note"), wrote=note)] * 4
-    retyped, own, named, kept = list[Row](), list[Row](), list[Row](), list[Row]()
+    retyped, own, named, kept, floats = (list[Row]() for _ in range(5))
     for value in (7, 8, 9):
         levels = Wanted(name="set_level", arguments={"levels": [1, 2, value]})
         text, got = f'{{"levels": [1, 2, {value}]}}', f'{{"levels": "[1, 2, {value}]"}}'
@@ -265,7 +265,9 @@ def test_all_values_of_a_type_or_names_of_a_style_are_changed_by_servers() -> No
         planned, snake = f"With maxDepth: {value}.", f'{{"max_depth": {value}}}'
         named.append(call(snake, planned, depth, "set_depth"))
         kept.append(call(f'{{"maxDepth": {value}}}', wanted=depth, name="set_depth"))
-    for changed in (retyped, named):
+        halves = f'{{"levels": [1.0, 2.0, {value}.0]}}'
+        floats.append(call(halves, wanted=levels, name="set_level", wrote=text))
+    for changed in (retyped, named, floats):
         assert kinds([*intact, *changed]) == {("changed", "arguments")}
         again = [replace(changed[0], request=f"r{at}") for at in range(3)]
         assert kinds([*intact, *again]) == {("unknown", "")}  # one value, in whichever request
@@ -391,6 +393,34 @@ def test_the_sum_of_all_chunks_is_known_from_one_call() -> None:
     assert entries([*HEALTHY, spelled])[-1].what is What.SUMMED
     lost = with_ledger(spelled, reported=one.ledger.reported + 9)
     assert entries([*HEALTHY, lost])[-1].what is What.TOO_HIGH
+
+
+def test_the_chunks_of_streams_are_no_tokens() -> None:
+    made = list[Row]()
+    for text in TEXTS[:3]:
+        chunks = tokens(COT) + tokens(text)  # one token in each
+        one = replace(reply(text, streamed=True, chunks=chunks), request=f"stream {text}")
+        made.append(with_ledger(one, reported=chunks))
+    assert {one.what for one in entries([*HEALTHY, *made])[-3:]} == {What.CHUNKS}
+    other = [replace(one, chunks=one.chunks + 1) for one in made]
+    assert What.CHUNKS not in {one.what for one in entries([*HEALTHY, *other])}
+
+
+@pytest.mark.parametrize(
+    ("arrived", "changed"),
+    [
+        ("9007199254740996.0", True),
+        ("9.007199254740996e15", True),
+        ("9007199254740996", False),  # one wrong digit
+        ("9007199254740995.0", False),
+        ("9.007199254740995e15", False),
+    ],
+)
+def test_a_64_bit_float_for_a_larger_integer_is_the_servers(arrived: str, changed: bool) -> None:
+    wanted = Wanted(name="set_serial", arguments={"serial": 9007199254740995})
+    one = call(f'{{"serial": {arrived}}}', wanted=wanted, name="set_serial")
+    own = {("changed", "arguments")} if changed else {("unknown", "")}
+    assert kinds([*HEALTHY, one]) == own
 
 
 @pytest.mark.parametrize("title", ["Planning\n", "Thoughts on the request\n\n"])

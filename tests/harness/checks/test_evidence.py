@@ -112,12 +112,15 @@ def test_an_item_that_no_model_causes_is_the_server_s(item, wants_json, by_serve
         (Reply(call=("f", "{}")), False),  # The last token may be the end token.
         (Reply(text="It is sunny."), False),
         (Reply(text="It is sunny and"), True),
+        (Reply(text="", reasoning="They ask about the sun, and"), True),
+        (Reply(text="", reasoning="They ask about the sun."), True),  # The model may end so.
     ],
 )
-def test_an_end_within_the_limit_is_no_finding_and_a_cut_call_is_proven(reply, cut):
+def test_an_end_within_the_limit_is_no_finding_and_a_cut_call_or_cot_is_proven(reply, cut):
     limited = found(reply, {}, offering(OPTIONAL) | {"max_tokens": counts(reply)[1]})
+    proven = bool(reply.call) or reply.reasoning.endswith("and")
     assert ("finish.limit" in limited) == cut
-    assert not cut or limited["finish.limit"].proven == bool(reply.call)
+    assert not cut or limited["finish.limit"].proven == proven
     assert "calls.arguments.cut" not in limited
 
 
@@ -204,7 +207,7 @@ def test_recorded_answers_may_end_with_the_beginning_of_a_stop_string(imported):
         (["It", " is"], True, set()),  # Its author shortened the list.
         (["is", " sunny."], True, {"logprobs.tokens"}),
         (["It", " is", " sunny."], True, set()),
-        (["They", " ask.", "It", " is", " sunny."], True, set()),
+        (["They", " ask.", "It", " is", " sunny."], True, {"logprobs.tokens"}),
         (["They", " ask.", "It", " is", " sunny."], False, {"logprobs.tokens"}),
         (["<|channel|>", "final", "It", " is", " sunny."], False, set()),
         (["It", " is", " sunny.", "<|return|>"], False, set()),

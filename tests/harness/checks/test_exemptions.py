@@ -244,26 +244,6 @@ EXEMPT: Mapping[str, tuple[Judged, Judged]] = {
         (lambda: faulty(chat_stream({}, ANSWER), "finish-missing"), "chat.stream.finish"),
     ),
     # Responses streams
-    "keepalive": (
-        (
-            lambda: responses_stream(
-                lambda e: [data({"type": "keepalive", "sequence_number": 3}), *responses_blocks(e)],
-                CALL,
-            ),
-            "",
-        ),
-        (
-            lambda: responses_stream(
-                lambda e: [
-                    *responses_blocks(e[:3]),
-                    data({"type": "ping"}),
-                    *responses_blocks(e[3:]),
-                ],
-                CALL,
-            ),
-            "responses.stream.event_type",
-        ),
-    ),
     "[DONE] after Responses": (
         (lambda: responses_stream(lambda e: [*responses_blocks(e), "data: [DONE]"], CALL), ""),
         (

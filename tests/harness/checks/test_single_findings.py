@@ -312,7 +312,10 @@ ROWS: tuple[Judged, ...] = (
         lambda: responses_stream(_unnumbered, ANSWER),
         "responses.schema responses.stream.items.index",
     ),
-    (lambda: responses_stream({"3.part": PART}, ANSWER), "responses.stream.reasoning_parts"),
+    (
+        lambda: responses_stream({"3.part": PART | {"text": ""}}, ANSWER),
+        "responses.stream.reasoning_parts",
+    ),
     (lambda: responses_stream({"8.part": PART}, ANSWER), "responses.stream.reasoning_parts"),
     (
         lambda: responses_stream(lambda e: _untyped(e, named=True), ANSWER),
@@ -384,6 +387,15 @@ ROWS: tuple[Judged, ...] = (
             (CUT, counts(CUT)[1], "calls.arguments.json finish.limit"),
             (CALL, 4096, ""),
         )
+    ),
+    *(
+        (
+            lambda more=more: chat(
+                {FINISH: "length"}, ANSWER, {"max_tokens": counts(ANSWER)[1] + more}
+            ),
+            found,
+        )
+        for more, found in ((0, ""), (1, "usage.sum:warning"), (2, ""))
     ),
     *(
         (

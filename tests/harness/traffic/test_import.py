@@ -474,6 +474,23 @@ def test_a_rejected_request_does_not_fail_the_provider(
     assert "failed" not in checks.values()
 
 
+@pytest.mark.parametrize(("status", "found"), [(200, "failed"), (None, "not_verifiable")])
+def test_an_error_with_status_200_is_no_reply(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    status: int | None,
+    found: str,
+):
+    """Without a status, it may be an error of the client."""
+    monkeypatch.chdir(tmp_path)
+    request = pair({"messages": [ASK]}, "")["request"]
+    failed = {"request": request, "response": {"error": {"message": "No start token."}}}
+    failed |= {"status": status} if status else {}
+    checks = statuses(judged(capsys, 1 if status else 4, written(tmp_path, failed), "--verdict"))
+    assert checks["reply.unreadable"] == found
+
+
 @pytest.mark.parametrize(("status", "others"), [(429, 0), (502, 0), (503, 2)])
 def test_requests_without_a_reply_are_said(
     tmp_path: Path,
