@@ -231,8 +231,11 @@ def _end(report: Report, console: Console) -> Iterator[Text]:
         passed, others = rules_passed(report.rules, kind)
         if passed:
             yield Text(f"{label}  {passed} passed{f', {others}' if others else ''}")
-    if errors := report.analysis.exchanges.errors:
-        named = ", ".join(f"{count:,} × {visible(kind)}" for kind, count in errors.items())
+    errors = report.analysis.exchanges.errors.items()
+    # Probes send what is to be refused, and leave streams on purpose.
+    failed = [each for each in errors if each[0] != "left" and not each[0].startswith("status 4")]
+    if failed:
+        named = ", ".join(f"{count:,} × {visible(kind)}" for kind, count in failed)
         yield Text(f"Failed requests  {named}")
     yield from _unjudged(report)
     yield from _clients(report)
