@@ -483,15 +483,7 @@ ROWS: tuple[Judged, ...] = (
             Reply(text="x", reasoning="The user asks what it "),
             _IN_TURN,
         ),
-        "stop.early:proven",
-    ),
-    (  # The string may be the first of the answer.
-        lambda: chat(
-            _content("") | {"choices.0.stop_reason": "is"},
-            Reply(text="x", reasoning="The user asks about a hat."),
-            _IN_TURN,
-        ),
-        "stop.early:open",
+        "stop.early",
     ),
     (lambda: chat({}, ANSWER, _IN_TURN), "stop.kept"),
     (lambda: chat({}, CALL, _IN_TURN), ""),

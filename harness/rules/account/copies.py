@@ -94,11 +94,13 @@ def _is_double(row: Row) -> bool:
     _, arguments = next(_called(row), ("", ""))
     wanted, got = (row.wanted and row.wanted.arguments) or {}, parsed_object(arguments) or {}
     digits = arguments.replace(".", "")  # A model may write the integer itself as a fraction.
+    integers = {name: value for name, value in wanted.items() if type(value) is int}
+    floats = {name: value for name, value in got.items() if type(value) is float}
     return any(
-        type(value) is int and type(got.get(name)) is float and got[name] == float(value) != value
-        and str(value) not in digits
-        for name, value in wanted.items()
-    )  # fmt: skip
+        floats[name] == float(value) != value and str(value) not in digits
+        for name, value in integers.items()
+        if name in floats
+    )
 
 
 def _unit(row: Row) -> Hashable:

@@ -205,7 +205,7 @@ _FORMULAS: Mapping[What, Callable[[Row, Ledger, int], int]] = {
     What.COT_OMITTED: lambda _, ledger, n: n - ledger.cot,
     What.COT_HEADER_OMITTED: lambda _, ledger, n: n - ledger.cot - COT_HEADER,
     What.ANSWER_ALONE: lambda row, ledger, _: _answer_alone(row, ledger),
-    What.CHUNKS: lambda row, *_: row.chunks,
+    What.CHUNKS: lambda row, _, n: row.chunks or n,
     What.FROM_CHARACTERS: lambda row, *_: round(len(row.reasoning + row.text) / _CHARACTERS),
 }
 """Wrong ways to count: the number that each gives for a reply of n tokens."""

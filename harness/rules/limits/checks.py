@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 
 from harness.api.fields import json_object
-from harness.api.items import Reply
 from harness.api.json_text import ends_early
 from harness.api.ledger import FRAMING, any_ledger, extra_tokens, ledger_of
 from harness.records.replies import Row
@@ -19,7 +18,6 @@ family = Family("limits", CHAT, component="output")
 _CONTEXT = 64  # tokens by which servers may deviate when they count what fills their context
 _OTHER_PROMPTS = 16  # tokens; a full context cuts replies to closer prompts at nearly one length
 _STOP_REASONS = ("stop_reason", "matched_stop")
-_SENTENCE_ENDS = (".", "!", "?")
 _SHORTEST_BEGINNING = 4  # characters of a stop string with which an answer rarely ends by chance
 
 
@@ -70,8 +68,7 @@ def _stop_early(answer: Answer) -> Iterator[Problem]:
 
     Otherwise programs get no answer at all. Many engines also match stop strings against the CoT.
     The model itself may end its reply after the CoT: it did so if the server names another reason,
-    or if the CoT ends like a sentence, and no token is left for a stop string. It did not if the
-    server names a stop string as the reason, and the CoT ends within a sentence.
+    or if the CoT ends like a sentence, and no token is left for a stop string.
     """
     reply = answer.reply
     if not reply.calls and not reply.text.strip() and not _model_ended(answer):
@@ -79,9 +76,7 @@ def _stop_early(answer: Answer) -> Iterator[Problem]:
         got = (
             f"reasoning that ends with {reply.reasoning[-40:]!r}" if reply.reasoning else "nothing"
         )
-        named = any(reason in answer.exchange.request.stops for reason in _stop_reasons(answer))
-        proven = named and _ends_in_cot(reply)
-        yield Problem(answer.exchange, message, "an answer", got, proven=proven)
+        yield Problem(answer.exchange, message, "an answer", got)
 
 
 def _stop_reasons(answer: Answer) -> list[object]:
@@ -95,14 +90,8 @@ def _model_ended(answer: Answer) -> bool:
     if any(not isinstance(reason, str) for reason in _stop_reasons(answer)):
         return True
     counted = ledger_of(*answer)
-    closed = answer.reply.reasoning.rstrip().endswith(_SENTENCE_ENDS)
+    closed = answer.reply.reasoning.rstrip().endswith((".", "!", "?"))
     return counted is not None and closed and counted.difference <= 0
-
-
-def _ends_in_cot(reply: Reply) -> bool:
-    """Whether a reply ends within a sentence of its CoT, without an answer or a call."""
-    cot, more = reply.reasoning.rstrip(), reply.text.strip() or reply.calls or reply.custom_calls
-    return bool(cot) and not more and not cot.endswith(_SENTENCE_ENDS)
 
 
 def _reaches_limit(answer: Answer) -> bool:
@@ -123,7 +112,7 @@ def _may_end(answer: Answer) -> bool:
     """Whether the last token that the limit allows may be the end token of a complete reply."""
     if answer.reply.calls:
         return all(json_object(call.arguments) is not None for call in answer.reply.calls)
-    ends = answer.reply.text.rstrip().endswith(_SENTENCE_ENDS)
+    ends = answer.reply.text.rstrip().endswith((".", "!", "?"))
     return ends or json_object(answer.reply.text) is not None
 
 
@@ -143,9 +132,8 @@ def _limit(answer: Answer) -> Iterator[Problem]:
     """A reply ends at the token limit of its request, and then reports the truncation.
 
     Otherwise clients take a truncated answer for a complete one, or pay for an endless one. The
-    model rarely stops at exactly this length, and never within the JSON of a call, or there within
-    a sentence of its CoT. Servers may count a few tokens of the format in addition, unless its text
-    has them all.
+    model rarely stops at exactly this length, and never within the JSON of a call. Servers may
+    count a few tokens of the format in addition, unless its text has them all.
     """
     exchange, reply = answer
     request, tokens = exchange.request, reply.output_tokens or 0
@@ -158,7 +146,7 @@ def _limit(answer: Answer) -> Iterator[Problem]:
     elif exchange.at_limit and reply.finish in ("stop", "tool_calls") and not _may_end(answer):
         message = "The reply ends exactly at the token limit, but reports a normal end."
         expected = "length" if exchange.api == "chat" else "incomplete, max_output_tokens"
-        cut = any(ends_early(call.arguments) for call in reply.calls) or _ends_in_cot(reply)
+        cut = any(ends_early(call.arguments) for call in reply.calls)
         got = reply.finish if exchange.api == "chat" else "completed"
         yield Problem(exchange, message, expected, got, proven=cut)
 

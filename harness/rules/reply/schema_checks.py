@@ -140,10 +140,10 @@ for _api, _objects, _name, _source in _SCHEMAS:
 def _event_type(exchange: ParsedExchange) -> Iterator[Problem]:
     """Every event has a type that the Responses API defines.
 
-    Most clients ignore unknown events; OpenAI's stream helper for npm ends at one, also at
-    `keepalive`, which OpenAI's own server sends. Comments keep a connection open, too. It is an
-    error if no event of a stream has the member `type`: OpenAI's SDK reads it, and not the name of
-    the event.
+    Most clients ignore unknown events; `stream()` of openai 7.59 (npm) ends at one (`make
+    clients`), also at `keepalive`, which OpenAI's own server sends. Comments keep a connection
+    open, too. It is an error if no event of a stream has the member `type`: OpenAI's SDK reads it,
+    and not the name of the event.
     """
     sent = [event for event in exchange.events if event.data is not None and not event.is_error]
     if sent and not any(event.type for event in sent):

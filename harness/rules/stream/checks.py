@@ -255,8 +255,8 @@ def _burst(exchange: ParsedExchange) -> Iterator[Problem]:
 def _json_content_type(exchange: ParsedExchange) -> Iterator[Problem]:
     """A non-streaming reply has the media type application/json.
 
-    OpenAI's library for Node.js gives its caller the body of another type as a string; that for
-    Python parses it. A body that is a stream is reported by `reply.unreadable`.
+    openai 7.59 (npm) gives its caller the body of another type as a string; openai 3.51 (Python)
+    parses it (`make clients`). A body that is a stream is reported by `reply.unreadable`.
     """
     if exchange.content_type != "application/json" and not exchange.events:
         message = "A JSON reply does not have the media type of JSON."

@@ -15,7 +15,7 @@ family = Family("text", CHAT, component="text")
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 _UTF_8 = "https://www.rfc-editor.org/rfc/rfc8259#section-8.1"
 _MARK = "!"  # the text of the token that sampling selects if all logits are equal or NaN
-_RUN = re.compile(_MARK + "{32,}")
+_SHORTEST_RUN = 32  # exclamation marks
 # A word of asterisks within a line, or the names with which filters replace words. Asterisks are no
 # mask in front of a title, such as those of patches: `*** Begin Patch`, `*** End of File ***`.
 _TITLE = re.compile(r"\*{3,} [A-Z][\w ]*?(?: \*{3,}|(?![\w ]))")
@@ -164,7 +164,7 @@ def _masked(answer: Answer) -> Iterator[Problem]:
     fix="Look for values that are not finite in the forward pass: all logits are then equal.",
 )
 def _repeats_token(answer: Answer) -> Iterator[Problem]:
-    """No text up to the token limit is one repeated token, or has a long run of exclamation marks.
+    """No text up to the token limit is one repeated token, and none ends in exclamation marks.
 
     A healthy model never writes this: its loops have several tokens, or begin after other text.
     Logits that are not finite select token 0, an exclamation mark. Characters for which the user or
@@ -177,8 +177,9 @@ def _repeats_token(answer: Answer) -> Iterator[Problem]:
 
 
 def _is_one_token(answer: Answer, place: str, text: str) -> bool:
-    """Whether a truncated text is a token for which nobody asks, or has many exclamation marks."""
-    end, marks = text.rstrip(), _RUN.search(text)
+    """Whether a truncated text is one token for which nobody asks, or ends in exclamation marks."""
+    end = text.rstrip()
+    marks = len(end) - len(end.rstrip(_MARK)) >= _SHORTEST_RUN
     piece = _MARK if marks else (repeated_piece(text) or "").strip()
     if not answer.exchange.truncated or not piece:
         return False

@@ -112,15 +112,12 @@ def test_an_item_that_no_model_causes_is_the_server_s(item, wants_json, by_serve
         (Reply(call=("f", "{}")), False),  # The last token may be the end token.
         (Reply(text="It is sunny."), False),
         (Reply(text="It is sunny and"), True),
-        (Reply(text="", reasoning="They ask about the sun, and"), True),
-        (Reply(text="", reasoning="They ask about the sun."), True),  # The model may end so.
     ],
 )
-def test_an_end_within_the_limit_is_no_finding_and_a_cut_call_or_cot_is_proven(reply, cut):
+def test_an_end_within_the_limit_is_no_finding_and_a_cut_call_is_proven(reply, cut):
     limited = found(reply, {}, offering(OPTIONAL) | {"max_tokens": counts(reply)[1]})
-    proven = bool(reply.call) or reply.reasoning.endswith("and")
     assert ("finish.limit" in limited) == cut
-    assert not cut or limited["finish.limit"].proven == proven
+    assert not cut or limited["finish.limit"].proven == bool(reply.call)
     assert "calls.arguments.cut" not in limited
 
 

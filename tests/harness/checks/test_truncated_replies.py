@@ -280,8 +280,6 @@ ROWS: tuple[Judged, ...] = (
             (BANGS, None, "Plan a visit.", "text.one_token"),
             (f"We list {BANGS}", None, "Plan a visit.", "text.one_token"),
             (COT, f"The ferry {BANGS}", "Plan a visit.", "text.one_token"),
-            (COT, f"{BANGS} কঠ কঠ", "Plan a visit.", "text.one_token"),
-            (COT, f"We list {BANGS} of", "Write 600 exclamation marks.", ""),
             (COT, "0" + " 0" * 400, "Plan a visit.", "text.one_token"),
             (COT, "| --- |" + "-" * 900, "Plan a visit.", "text.runaway"),
             (COT, "Take the ferry. " * 60, "Plan a visit.", "text.runaway"),

@@ -312,9 +312,7 @@ async def test_an_attempt_starts_when_the_one_it_follows_has_ended(tmp_path: Pat
 async def test_others_use_the_place_of_an_attempt_that_follows_another(tmp_path: Path) -> None:
     first, second, third, *others = attempts(6)
     chain = [first, replace(second, after=first.id), replace(third, after=second.id)]
-    begun: list[str] = []
     observer = Observer()
-    observer.started = lambda attempt: begun.append(attempt.id)  # type: ignore[method-assign]
     async with MockProvider(delay=0.05) as provider:
         adhoc = adhoc_provider(provider.base_url, "m", ["chat"])
         with RunLog(tmp_path) as log:
@@ -326,6 +324,7 @@ async def test_others_use_the_place_of_an_attempt_that_follows_another(tmp_path:
                     concurrency=2,
                     observer=observer,
                 )
+    begun = observer.begun
     assert begun[:2] == [first.id, others[0].id]
     assert begun.index(second.id) < begun.index(third.id)
     assert sorted(begun) == sorted(each.id for each in attempts(6))
