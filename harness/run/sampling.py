@@ -93,7 +93,7 @@ async def run_attempts(
     writer = _Writer(log, observer, outage)
 
     async def work() -> None:
-        while (attempt := order.take()) is not None:
+        while (attempt := await order.take()) is not None:
             if attempt.id not in log.finished:
                 dialect = DIALECTS[attempt.condition.api]
                 metered = limited and Metered(transport, limited, prices, attempt, dialect)
@@ -105,6 +105,7 @@ async def run_attempts(
                         finally:
                             observer.ended(attempt)
                 except SpentError:
+                    order.ended(attempt)
                     return
                 writer.add(done)
             order.ended(attempt)
@@ -167,21 +168,26 @@ class _Order:
         self._coming = iter(attempts)
         self._free: deque[Attempt] = deque()
         self._followers: dict[str, list[Attempt]] = {}  # of the attempts that have not ended
+        self._freed = asyncio.Event()
 
-    def take(self) -> Attempt | None:
-        """Return an attempt that may begin; None if there is none, or only once others end."""
-        if self._free:
-            return self._free.popleft()
-        for attempt in self._coming:
-            self._followers[attempt.id] = []
-            if attempt.after is None or attempt.after not in self._followers:
-                return attempt
-            self._followers[attempt.after].append(attempt)
-        return None
+    async def take(self) -> Attempt | None:
+        """Return an attempt as soon as one may begin; None if none is left."""
+        while not self._free:
+            for attempt in self._coming:
+                self._followers[attempt.id] = []
+                if attempt.after is None or attempt.after not in self._followers:
+                    return attempt
+                self._followers[attempt.after].append(attempt)
+            if not any(self._followers.values()):
+                return None
+            self._freed.clear()
+            await self._freed.wait()
+        return self._free.popleft()
 
     def ended(self, attempt: Attempt) -> None:
         """Let the attempts that follow one begin."""
         self._free.extend(self._followers.pop(attempt.id))
+        self._freed.set()
 
 
 def _event_loop() -> asyncio.AbstractEventLoop:

@@ -326,7 +326,7 @@ def test_a_usage_error_is_one_sentence(arguments, message, capsys):
     [
         (["eval"], "Select a provider with --provider"),
         (["eval", "--resume", "none"], "There is no folder none."),
-        (["eval", "--resume", "none", "--dry-run"], "leave out --dry-run"),
+        (["eval", "--resume", "none", "--dry-run"], "There is no folder none."),
         (["grade", "none"], "There is no folder none."),
         (["export", "none", "--format", "baseline"], "There is no folder none."),
     ],

@@ -369,9 +369,10 @@ def _created(answer: Answer) -> Iterator[Problem]:
     unit = next((u for u, n in _UNITS.items() if _is_time(created / n, sent)), None)
     if not _is_time(created, sent) and (sent or unit):
         message = f"`{key}` is more than a day away from the time of the request."
+        expected = f"about {sent:.0f}"
         if unit is not None:
             message = f"`{key}` is in {unit} instead of seconds."
-        expected = f"about {sent:.0f}" if sent else "seconds since 1970"
+            expected = "seconds since 1970"
         yield Problem(exchange, message, expected, str(created), f"$.{key}")
     elif date is not None and abs(created - date) > _SECONDS_OFF_DATE + exchange.recorded.elapsed:
         message = f"`{key}` differs from the Date header of the same response."

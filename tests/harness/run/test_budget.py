@@ -241,7 +241,7 @@ def test_a_deadline_cancels_what_is_in_flight_and_keeps_what_is_finished(mock, t
     assert time.monotonic() - began < 20
     out = " ".join(capsys.readouterr().out.split())
     assert "attempts by the budget, deadline 2 s (--deadline)" in out
-    assert f"; replies: 200 × {hanging - 1}." in out
+    assert "Failed requests" not in out
     (folder,) = (tmp_path / "runs").iterdir()
     assert len((folder / "rollouts.jsonl").read_text().splitlines()) == hanging // 2
     mock.always = good

@@ -328,3 +328,19 @@ async def test_others_use_the_place_of_an_attempt_that_follows_another(tmp_path:
     assert begun[:2] == [first.id, others[0].id]
     assert begun.index(second.id) < begun.index(third.id)
     assert sorted(begun) == sorted(each.id for each in attempts(6))
+
+
+async def test_attempts_that_follow_the_same_one_are_in_flight_together(tmp_path: Path) -> None:
+    """All other workers have nothing to do until the first attempt has ended."""
+    first, *made = attempts(1)
+    async with MockProvider(delay=0.05) as provider:
+        adhoc = adhoc_provider(provider.base_url, "m", ["chat"])
+        with RunLog(tmp_path) as log:
+            async with open_transport(adhoc) as transport:
+                await run_attempts(
+                    [first, *(replace(each, after=first.id) for each in made)],
+                    transport=transport,
+                    log=log,
+                    concurrency=4,
+                )
+    assert provider.most_in_flight == len(made)
