@@ -125,7 +125,8 @@ class TaskInfo(Record):
         default={}, description="SHA-256 of the files in the run folder that the task needs"
     )
     repetitions: Mapping[Api, int] = Field(
-        default={}, description="how often a retest makes all requests of a probe group, by API"
+        default={},
+        description="how often a retest makes all tries of a probe group, by API; 0: one each",
     )
 
 

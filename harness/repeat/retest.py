@@ -5,9 +5,9 @@
 A finding is fixed if it is not found in as many tries as its rate in the run requires
 (`harness.statistics.recurrence`). So that its tries differ from those of the run in nothing else, a
 retest has the concurrency (unless another one is to show what needs load), the settings and the
-gate of the run, and makes all requests of a probe again. `harness.verdict.retested` decides, from
-what this module writes into `run.json`. Nothing that passed is sent for a single finding, or with
-fewer requests in flight than in the run.
+gate of the run, and makes all requests of a probe again; over an API without the finding, once.
+`harness.verdict.retested` decides, from what this module writes into `run.json`. Nothing that
+passed is sent for a single finding, or with fewer requests in flight than in the run.
 """
 
 import math
@@ -20,7 +20,7 @@ from pathlib import Path
 
 from harness.errors import ConfigurationError
 from harness.providers.entries import Provider
-from harness.records.analysis import Analysis, RuleResult
+from harness.records.analysis import Analysis, RuleResult, share_text
 from harness.records.conditions import APIS, Api, parts_of
 from harness.records.runs import RetestedRule, RetestInfo, RunInfo, TaskInfo
 from harness.records.scores import Score
@@ -48,6 +48,7 @@ from harness.verdict.gate import decide_rates
 
 _FEW_PROBES = 6  # probes whose requests are repeated because of a check
 _FOUND = ("failed", "warned")
+_Place = tuple[str, str, str]  # a task, a sample of it, and a condition
 
 
 @dataclass
@@ -62,10 +63,10 @@ class _Selection:
     repetitions: dict[str, dict[Api, int]] = field(default_factory=lambda: defaultdict(dict))
 
     def repeat(self, probe: Probe, apis: Iterable[Api], times: int) -> None:
-        """Include a probe, and repeat the requests of its group over some APIs."""
+        """Include a probe, and repeat the requests of its group over some APIs; 0: one try."""
         self.probes[probe.id] = None
         made = self.repetitions[probe.group.name]
-        made.update({api: max(times, made.get(api, 1)) for api in apis})
+        made.update({api: max(times, made.get(api, 0)) for api in apis})
 
 
 @dataclass(frozen=True)
@@ -75,8 +76,8 @@ class _Tested:
     about: RetestedRule
     task: str
     samples: Mapping[str, float]
-    """The samples to try again, those with most failures first: with their tries in the run under
-    the conditions with failures, for one try of the task."""
+    """The samples to try again, those with most failures first: with the tries that the run planned
+    under the conditions with failures, for one try of the task, as far as the rule judges them."""
 
 
 def planned_retest(
@@ -97,7 +98,9 @@ def planned_retest(
     found = [r for r in analysis.checks if r.check.id in RULES and r.status in _FOUND]
     findings = [result for result in found if only in (None, result.check.id)]
     calls = _calls_failed(analysis) if only is None else None
-    tested = dict(_tested(findings, read_scores(folder), info))
+    attempts = [a for task in restored_tasks(folder, info) for a in task.all_attempts()]
+    made = Counter((a.task, a.sample.id, a.condition.name) for a in attempts)
+    tested = dict(_tested(findings, read_scores(folder), info, made))
     findings.sort(key=lambda result: result.status)  # errors first
     rules = [
         tested[result.check.id].about
@@ -247,6 +250,7 @@ def _calls_failed(analysis: Analysis) -> bool | None:
 
 
 def _retested(result: RuleResult, failures: int, tries: int, rate: float) -> RetestedRule:
+    shares = [share for share in result.shares.values() if share[0]]  # those of the report
     tolerated = RULES[result.check.id].tolerated
     half = half_rate(rate, tolerated)
     return RetestedRule(
@@ -257,22 +261,26 @@ def _retested(result: RuleResult, failures: int, tries: int, rate: float) -> Ret
         conditions=result.groups,
         half=half,
         enough=enough_tries(half, tolerated),
-        share=result.share,
+        share=share_text({"": (sum(f for f, _ in shares), sum(every for _, every in shares))}),
     )
 
 
 def _tested(
-    findings: Sequence[RuleResult], scores: Iterable[Score], info: RunInfo
+    findings: Sequence[RuleResult],
+    scores: Iterable[Score],
+    info: RunInfo,
+    planned: Mapping[_Place, int],
 ) -> Iterator[tuple[str, _Tested]]:
     """Yield the findings of checks by id, with the samples that showed them.
 
-    The rate of a finding is that in the task where it was found most often, or at the samples that
-    were tried several times, whichever is higher: a defect may affect one case always.
+    `planned` are the attempts of the run by task, sample and condition, of which a stopped run made
+    fewer. The rate of a finding is that in the task where it was found most often, or at the
+    samples that were tried several times, whichever is higher: a defect may affect one case always.
     """
     checks = {result.check.id: result for result in findings if not result.of_probe}
     sampled = {task.name for task in info.of_kind("tool_calling", "probes")}
-    tries: Counter[tuple[str, str, str]] = Counter()  # by task, sample and condition
-    failed_at: dict[str, Counter[tuple[str, str, str]]] = defaultdict(Counter)
+    tries: Counter[_Place] = Counter()
+    failed_at: dict[str, Counter[_Place]] = defaultdict(Counter)
     for score in scores:
         if score.task not in sampled or not score.finished:
             continue
@@ -282,30 +290,47 @@ def _tested(
             failed_at[rule][place] += 1
     for rule, places in failed_at.items():
         result = checks[rule]
-        by_task: Counter[str] = Counter()
-        for (task, _, _), failed in places.items():
-            by_task[task] += failed
-        home, seen = by_task.most_common(1)[0]
-        judged: Counter[str] = Counter()
-        for (task, sample, condition), made in tries.items():
-            if task == home and condition in result.groups:
-                judged[sample] += made
+        home, seen, judged = _home(places, tries, result.groups)
+        once: Counter[str] = Counter()
+        for (task, sample, condition), made in planned.items():
+            once[sample] += made if task == home and condition in result.groups else 0
         again = [(places[place], tries[place]) for place in places if place[0] == home]
         others = sum(failed - 1 for failed, _ in again), sum(every - 1 for _, every in again)
         failed_samples: Counter[str] = Counter()
         for (task, sample, _), failed in places.items():
             failed_samples[sample] += failed if task == home else 0
-        rate, of_samples = likely_rate(seen, judged.total()), repeated_rate(*others)
-        about = _retested(result, seen, judged.total(), max(rate, of_samples))
+        rate, of_samples = likely_rate(seen, judged), repeated_rate(*others)
+        about = _retested(result, seen, judged, max(rate, of_samples))
         ordered = [sample for sample, failed in failed_samples.most_common() if failed]
         if rate >= of_samples:
-            ordered += [sample for sample in judged if sample not in ordered]
+            ordered += [sample for sample in +once if sample not in ordered]
         every = sum(made for (_, _, name), made in tries.items() if name in result.groups)
         applies = sum(result.counts[name][1] for name in result.groups) / every
+        judges = min(1.0, max(applies, seen / judged))  # the share of the attempts in this task
         calling = info.task(TOOL_CALLING) if home == TOOL_CALLING else None
-        once = calling and judged.total() / (calling.samples * calling.tries)
-        samples = {sample: min(1.0, applies) * (once or judged[sample]) for sample in ordered}
+        each = calling and once.total() / (calling.samples * calling.tries)
+        samples = {sample: judges * (each or once[sample]) for sample in ordered}
         yield rule, _Tested(about, home, samples)
+
+
+def _home(
+    failed: Mapping[_Place, int], tries: Mapping[_Place, int], conditions: Collection[str]
+) -> tuple[str, int, int]:
+    """Return the task where a finding is tried again, with its failures and tries there.
+
+    It is the one with most failures; tool calling, where every request is a try, if the finding is
+    as frequent there.
+    """
+    failures: Counter[str] = Counter()
+    for (task, _, _), times in failed.items():
+        failures[task] += times
+    made: Counter[str] = Counter()
+    for (task, _, condition), times in tries.items():
+        made[task] += times if condition in conditions else 0
+    home = failures.most_common(1)[0][0]
+    if failures[TOOL_CALLING] * made[home] >= failures[home] * made[TOOL_CALLING] > 0:
+        home = TOOL_CALLING
+    return home, failures[home], made[home]
 
 
 def _select(
@@ -317,13 +342,14 @@ def _select(
     """Choose what to send: what the findings need and, unless `alone`, a part of what passed."""
     needed = {rule.rule: rule.planned for rule in retest.rules}
     included = [task.name for task in analysis.run.of_kind("probes")]
+    every = [PROBES[r.check.id] for r in analysis.checks if r.check.id in PROBES]
     own = [PROBES[r.check.id] for r in analysis.checks if r.check.id in PROBES and r.applicable]
     for rule in retest.rules:
         if rule.rule in PROBES:
             times = math.ceil(needed[rule.rule] / rule.tries)
             chosen.repeat(PROBES[rule.rule], _apis(rule.conditions), times)
         elif tested[rule.rule].task in included:
-            _select_requests(chosen, tested[rule.rule], own, needed[rule.rule])
+            _select_requests(chosen, tested[rule.rule], every, needed[rule.rule])
     calling = {rule: found for rule, found in tested.items() if found.task == TOOL_CALLING}
     _select_cases(chosen, [(found, needed[rule]) for rule, found in calling.items()])
     chosen.apis = {api for found in calling.values() for api in _apis(found.about.conditions)}
@@ -341,13 +367,16 @@ def _apis(conditions: Iterable[str]) -> list[Api]:
 
 
 def _select_requests(
-    chosen: _Selection, finding: _Tested, own: Sequence[Probe], tries: int
+    chosen: _Selection, finding: _Tested, every: Sequence[Probe], tries: int
 ) -> None:
-    """Include the probes that send the requests in which a check found something."""
+    """Include the probes that send the requests in which a check found something.
+
+    A probe that could judge nothing in the run sends them, too.
+    """
     covered: set[str] = set()
     selected: list[Probe] = []
     for sample in finding.samples:
-        users = _probes_of(own, finding.task, sample)
+        users = _probes_of(every, finding.task, sample)
         once = sum(made for name, made in finding.samples.items() if name in covered)
         if once >= tries or len(selected) == _FEW_PROBES:
             break
@@ -355,8 +384,9 @@ def _select_requests(
             selected.append(users[0])
             covered |= set(selected[-1].uses)
     once = sum(made for name, made in finding.samples.items() if name in covered)
+    times = math.ceil(tries / max(1, once)) if tries > 1 else 0
     for probe in selected:
-        chosen.repeat(probe, _apis(finding.about.conditions), math.ceil(tries / max(1, once)))
+        chosen.repeat(probe, _apis(finding.about.conditions), times)
 
 
 def _select_cases(chosen: _Selection, wanted: Sequence[tuple[_Tested, int]]) -> None:
@@ -425,7 +455,8 @@ def _with_selection(folder: Path, info: RunInfo, chosen: _Selection, retest: Ret
     groups = {PROBES[name].group.name for name in chosen.probes}
     for task in info.of_kind("probes"):
         if task.name in groups:
-            own = {"repetitions": dict(chosen.repetitions.get(task.name, {}))}
+            again = chosen.repetitions.get(task.name)
+            own = {"repetitions": {api: again.get(api, 0) for api in APIS} if again else {}}
             tasks.append(task.model_copy(update=own))
     only = (*((CASES,) if cases else ()), *chosen.probes)
     settings = info.settings.selecting(only, cases)

@@ -44,7 +44,7 @@ class ProbeTask(Task):
     ) -> None:
         """Prepare those probes of a group that the run includes.
 
-        `repetitions` are those of all requests over an API; each is judged by itself.
+        `repetitions` are those of all requests over an API, each judged by itself; 0: one try.
         """
         self._repetitions = repetitions
         self.burst = group.burst
@@ -84,7 +84,8 @@ class ProbeTask(Task):
 
     def _tries(self, request: ProbeRequest, condition: Condition) -> int:
         left_out = 0 if self._options.confirming else request.confirming
-        return (request.tries - left_out) * self._repetitions.get(condition.api, 1)
+        tries, times = request.tries - left_out, self._repetitions.get(condition.api, 1)
+        return tries * times if times else min(tries, 1)
 
     async def learn(self, provider: Provider) -> int:
         """Find out how many logprobs may be requested, and which Chat field takes CoT back."""

@@ -183,6 +183,25 @@ def test_a_rarer_finding_of_one_cause_follows_the_most_frequent_one(shown: tuple
     assert [each.status for each in found] == ["fixed", "fixed"]
 
 
+@pytest.mark.parametrize("stopped", [(), ("--max-requests", "60")])
+def test_a_retest_makes_no_more_attempts_than_the_run(
+    mock: MockProvider, stopped: tuple[str, ...]
+) -> None:
+    """Also if the run was stopped: what it planned counts. Other attempts dilute no finding."""
+    address = ["--base-url", mock.base_url, "--model", MODEL]
+    run([*address, "--only", "cases,echo", "-n", "4", "-k", "2", *stopped])
+    (before,) = Path("runs").iterdir()
+    mock.always = provider_of()
+    run(["retest", str(before)])
+    first, again = (
+        {task["name"]: task for task in json.loads((folder / "run.json").read_text())["tasks"]}
+        for folder in (before, retested(before))
+    )
+    assert again["tool_calling"]["planned"] <= first["tool_calling"]["planned"]
+    assert rows(retested(before))[POLLUTED]["status"] == "fixed"
+    assert "echo" not in again or again["echo"]["planned"] <= first["echo"]["planned"]
+
+
 def test_half_of_a_fix_fails(mock: MockProvider, before: Path) -> None:
     made = iter(range(10_000))
     mock.always = provider_of(lambda case: (polluted_name if next(made) % 2 else correct)(case))
