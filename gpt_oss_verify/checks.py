@@ -2,12 +2,13 @@
 
 import json
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from typing import Annotated, get_args
 
 from cyclopts import Parameter
+from rich.table import Table as RichTable
 from rich.text import Text
 
 from gpt_oss_verify.screen import print_raw, say, stdout
@@ -33,13 +34,15 @@ def checks(
     /,
     *,
     family: str | None = None,
+    every: Annotated[bool, Parameter(name="--all")] = False,
     as_markdown: Annotated[bool, Parameter(name="--markdown")] = False,
 ) -> int:
-    """List all checks and probes with their reasons and sources.
+    """List the families of checks and probes, or rules with their reasons and sources.
 
     Args:
         rule_id: Show only the check or probe with this id, and the requests that a probe sends.
         family: List only the checks and probes of this family.
+        every: List all checks and probes.
         as_markdown: Print Markdown, as on the documentation site.
     """
     for why in LEFT_OUT:
@@ -49,6 +52,9 @@ def checks(
     listed = entries(family) if rule_id is None else (_named(rule_id),)
     if as_markdown:
         print_raw(markdown(listed))
+        return 0
+    if not every and rule_id is None and family is None:
+        _print_families(listed)
         return 0
     styles = {"error": "red", "warning": "yellow", "info": "cyan"}
     for heading, rules in by_family(listed).items():
@@ -68,9 +74,29 @@ def checks(
     return 0
 
 
+def _print_families(rules: Sequence[Rule]) -> None:
+    """Print how many checks and probes each family has, and how to see them."""
+    families = Counter(rule.about.family for rule in rules)
+    probes = Counter(rule.about.family for rule in rules if isinstance(rule, Probe))
+    table = RichTable(box=None, padding=(0, 2, 0, 0), header_style="bold", pad_edge=False)
+    for head in ("family", "checks", "probes"):
+        table.add_column(head, justify="left" if head == "family" else "right")
+    table.add_column("")
+    for name, count in families.items():
+        subject = title(name).partition(": ")[2]
+        table.add_row(name, str(count - probes[name]), str(probes[name]), subject)
+    stdout().print(table)
+    for what, arguments in (
+        ("The rules of a family", "--family usage"),
+        ("A rule, and the requests of a probe", "tools.choice.required"),
+        (f"All {len(rules)} rules, with their sources", "--all"),
+    ):
+        stdout().print(f"{what}: gpt-oss-verify checks {arguments}", highlight=False)
+
+
 def _named(rule_id: str) -> Rule:
     if rule_id not in RULES:
-        hint = suggestion(rule_id, list(RULES), "`gpt-oss-verify checks` lists all")
+        hint = suggestion(rule_id, list(RULES), "`gpt-oss-verify checks --all` lists all")
         raise ConfigurationError(f"There is no check or probe {rule_id!r}; {hint}")
     return RULES[rule_id]
 

@@ -15,11 +15,24 @@ from harness.rules.probe import Probe
 
 
 def test_every_rule_is_listed_with_summary_reason_and_source(capsys):
-    assert run(["checks"]) == 0
+    assert run(["checks", "--all"]) == 0
     listed = capsys.readouterr().out
     for check in RULES.values():
         for text in (check.id, check.about.summary, check.about.why, check.about.source):
             assert text in listed
+
+
+def test_the_families_are_listed_with_their_numbers_on_one_screen(capsys):
+    assert run(["checks"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    rows = [row.groups() for line in lines if (row := re.match(r"(\w+) +(\d+) +(\d+) ", line))]
+    assert {row[0] for row in rows} == {rule.about.family for rule in RULES.values()}
+    assert sum(int(checks) + int(probes) for _, checks, probes in rows) == len(RULES)
+    assert sum(int(probes) for _, _, probes in rows) == sum(
+        isinstance(rule, Probe) for rule in RULES.values()
+    )
+    assert len(lines) <= 25
+    assert max(map(len, lines)) <= 80
 
 
 def test_one_family_can_be_listed(capsys):

@@ -86,7 +86,7 @@ def test_an_error_of_an_own_rule_is_a_failed_rule_and_makes_no_call_invalid(
     assert re.fullmatch(r"1 of \d+ checks failed\.", reason)
 
 
-@pytest.mark.parametrize("words", [("checks",), ("checks", "usage.sum")])
+@pytest.mark.parametrize("words", [("checks", "--all"), ("checks", "usage.sum")])
 def test_a_broken_package_costs_itself_only(tmp_path: Path, words: tuple[str, ...]) -> None:
     install(tmp_path, "broken", "1 / 0\n")
     listed = command(tmp_path, *words)
