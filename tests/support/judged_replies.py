@@ -485,6 +485,17 @@ ROWS: tuple[Judged, ...] = (
         ),
         "stop.early",
     ),
+    *(  # The string may be the first of the answer, unless no token is left for one.
+        (
+            lambda more=more: chat(
+                {"choices.0.stop_reason": "is", _ADDED: more},
+                Reply(text="", reasoning="The user asks what it is"),
+                _IN_TURN,
+            ),
+            f"stop.early:{found}",
+        )
+        for more, found in ((-1, "proven"), (7, "open"))
+    ),
     (lambda: chat({}, ANSWER, _IN_TURN), "stop.kept"),
     (lambda: chat({}, CALL, _IN_TURN), ""),
     # Calls

@@ -6,7 +6,7 @@ from harness.api.fields import json_object
 from harness.api.json_text import ends_early
 from harness.api.ledger import FRAMING, any_ledger, extra_tokens, ledger_of
 from harness.records.replies import Row
-from harness.records.scores import Score
+from harness.records.scores import Score, Severity
 from harness.rules.account.counting import SURELY
 from harness.rules.check import Difference, Family, evidence
 from harness.rules.evidence.subjects import Answer, counted, ended
@@ -68,7 +68,8 @@ def _stop_early(answer: Answer) -> Iterator[Problem]:
 
     Otherwise programs get no answer at all. Many engines also match stop strings against the CoT.
     The model itself may end its reply after the CoT: it did so if the server names another reason,
-    or if the CoT ends like a sentence, and no token is left for a stop string.
+    or if the CoT ends like a sentence, and no token is left for a stop string. A stop string did it
+    if the server names one with which the CoT ends, and not even the token is left that ends a CoT.
     """
     reply = answer.reply
     if not reply.calls and not reply.text.strip() and not _model_ended(answer):
@@ -76,7 +77,17 @@ def _stop_early(answer: Answer) -> Iterator[Problem]:
         got = (
             f"reasoning that ends with {reply.reasoning[-40:]!r}" if reply.reasoning else "nothing"
         )
-        yield Problem(answer.exchange, message, "an answer", got)
+        cut = _ends_at_stop(answer)
+        severity: Severity | None = "error" if cut else None
+        yield Problem(answer.exchange, message, "an answer", got, severity=severity, proven=cut)
+
+
+def _ends_at_stop(answer: Answer) -> bool:
+    """Whether the server names a stop string at the end of the CoT, and counts nothing after it."""
+    named = [reason for reason in _stop_reasons(answer) if reason in answer.exchange.request.stops]
+    counted, cot = ledger_of(*answer), answer.reply.reasoning
+    ends = any(isinstance(reason, str) and cot.endswith(reason) for reason in named)
+    return ends and counted is not None and counted.difference == -1
 
 
 def _stop_reasons(answer: Answer) -> list[object]:
