@@ -1,5 +1,6 @@
 """Streams of both APIs, and the grammar of Chat Completions streams."""
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -147,13 +148,12 @@ def _error_event(exchange: ParsedExchange) -> Iterator[Problem]:
         kind = event.type if event.type == "response.failed" else "an error event"
         if any("finish_reason" in choice for choice in objects(nested(event.data, "choices"))):
             kind = "an error in a choice"
-        yield Problem(
-            exchange,
-            f"The stream fails {where}, with {kind}.",
-            "the rest of the reply",
-            both_ends(failure_reason(event.data or {}) or event.text),
-            event=event.number,
-        )
+        reason = failure_reason(event.data or {})
+        # Numbers and ids make no other kind of failure.
+        said = both_ends(re.sub(r"\w*\d\w*", "…", " ".join(reason.split())), 200)
+        message = f"The stream fails {where}, with {kind}" + (f": {said}" if said else ".")
+        got = both_ends(reason or event.text)
+        yield Problem(exchange, message, "the rest of the reply", got, event=event.number)
 
 
 @family.check(

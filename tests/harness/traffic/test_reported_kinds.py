@@ -139,19 +139,24 @@ class Kind:
 _CHOICE = {"index": 0, "delta": {}, "finish_reason": "error"}
 _OTHER = _failed(id="resp_other", error=_LOST) | {"sequence_number": 0}
 _FAILURES: dict[str, tuple[Pair | str, str, str]] = {
-    "an error event": (data({"error": _LOST}), "stream.error_event", "with an error event."),
+    "an error event": (
+        data({"error": _LOST}), "stream.error_event", "with an error event: Worker … was lost.",
+    ),
     "an error by its name": (
-        f"event: error\n{data({'detail': 'lost'})}", "stream.error_event", "with an error event.",
+        f"event: error\n{data({'detail': 'lost'})}", "stream.error_event",
+        "with an error event: lost",
     ),
     "an error in a choice": (
-        {**_CHOICE, "error": _LOST}, "stream.error_event", "with an error in a choice.",
+        {**_CHOICE, "error": _LOST}, "stream.error_event", "with an error in a choice: Worker …",
     ),
     "a finish reason": (_CHOICE, "stream.error_event", "with an error in a choice."),
-    "a failed response": (_failed(error=_LOST), "stream.error_event", "with response.failed."),
+    "a failed response": (
+        _failed(error=_LOST), "stream.error_event", "with response.failed: Worker",
+    ),
     "a reason elsewhere": (
         _failed(error=None, status_details={"error": _LOST}),
         "stream.error_event",
-        "with response.failed.",
+        "with response.failed: Worker",
     ),
     "another response": (_OTHER, "responses.stream.id", "response.failed has a different"),
     "a number of another stream": (
