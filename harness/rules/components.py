@@ -51,6 +51,7 @@ class Component:
     of_some_requests: bool = False
     """Its rules judge only requests that ask for it; other defects damage their replies, too."""
     of_behaviour: bool = False  # it changes what the model does with its prompt
+    of_ends: bool = False  # its rules judge whether a reply says that a limit cut it
     of_builds: bool = False  # where equal requests differ, two builds may answer
 
     @property
@@ -231,6 +232,7 @@ _COMPONENTS = (
         "Stop at <|return|>, at <|call|> and at the limits of the request, and at nothing else.",
         follows=("text", "filter", MODEL),
         of_some_requests=True,
+        of_ends=True,
         is_returned=True,
     ),
     Component(

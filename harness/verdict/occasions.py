@@ -18,13 +18,15 @@ from typing import NamedTuple
 from harness.records.analysis import RuleResult
 from harness.records.conditions import APIS, MODES
 from harness.records.diagnosis import Occasion
-from harness.records.replies import CHOICES, JSON, LONG, LONG_FROM, Feature
+from harness.records.replies import CHOICES, JSON, LONG, LONG_FROM, TRUNCATED, Feature
 from harness.records.scores import Score
 from harness.rules.catalogue import PROBES, RULES
 from harness.statistics.question import asked
 
 Reply = tuple[str, int]  # the id of a rollout, and the index of an exchange in it
-_CHANCE = 0.05  # probability below which a difference is not due to chance; divided by the features
+_CHANCE = 0.05
+"""Probability below which a difference is not due to chance; divided by the features: by those of
+the API and the mode, and by the others."""
 _CHANCE_OF_LOAD = 0.01  # the same for load, which each cause of each run is tested for
 _HARDLY = 0.1  # of the rate of replies with a feature: findings without it are background
 _ALWAYS = 0.9  # of the replies
@@ -121,22 +123,25 @@ def occasions(
     Checks count replies. The account compares greedy replies, and finds more in them whatever the
     server does: a temperature is no condition of what it finds. If all rules are probes, their
     repetitions count, and those of the probes among the results of the `run` that test the same in
-    the other mode.
+    the other mode. That a reply does not say that it was truncated is no condition of the rules
+    that judge this.
     """
     checks = {result.check.id for result in results if not result.of_probe}
     made = _units(checks, replies, scores) if checks else _of_probes(results, run)
     units: Sequence[_Unit] = list(made)
     features = frozenset[Feature]().union(*(unit.some for unit in units))
     accounted = any(RULES[rule].of_account for rule in checks)
+    of_ends = any(RULES[rule].part.of_ends for rule in checks)
     places = [_Property(False, feature) for feature in features & _PLACES]
     others = [
         _Property(lacks, feature)
         for feature in features - _PLACES
         for lacks in (False, True)
-        if not ((lacks and feature.value) or (accounted and feature.property == "temperature"))
+        if not (lacks and (feature.value or (of_ends and feature == TRUNCATED)))
+        and not (accounted and feature.property == "temperature")
     ]
-    tests = len(places) + len(others) if checks else _SIDES
     for tried in (places, places, others, others):
+        tests = (len(tried) or 1) if checks else _SIDES
         if conditions := _conditions(units, tried, _CHANCE / tests):
             yield Occasion(
                 kind="without" if conditions[0].wanted.lacks else "with",
