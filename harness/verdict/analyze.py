@@ -16,6 +16,7 @@ from harness.records.runs import RunInfo, TaskKind
 from harness.records.scores import Score
 from harness.records.settings import Thresholds
 from harness.rules.account import Account
+from harness.rules.catalogue import RULES
 from harness.rules.clients.conversations import Conversation
 from harness.rules.clients.results import client_results
 from harness.rules.measured import sums
@@ -31,6 +32,9 @@ from harness.verdict.kept_scores import KeptScores, Scores
 from harness.verdict.reference_rate import target_of
 from harness.verdict.relations import related, warning_in_recordings
 from harness.verdict.tolerances import apply_tolerances
+
+_MIXING = frozenset(name for name, rule in RULES.items() if rule.part.mixes_requests)
+"""The rules that show that a request got the reply of another one."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +128,7 @@ def analyze(
         ),
         results=results,
         checks=rules.all if any(task.kind != "eval" for task in info.tasks) else (),
-        clients=client_results(rules.all, scored.conversations, scores),
+        clients=client_results(rules.all, scored.conversations, scores, _MIXING),
         recorded=sums(s for s in scores if s.task in _recorded_tasks(info))["latency"],
         diagnosis=diagnose(
             rules.all,

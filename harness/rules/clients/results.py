@@ -1,7 +1,7 @@
 """Which clients work with a server: by what they send, and by the conversations they would have."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 from typing import NamedTuple
 
 from harness.records.analysis import ClientResult, RuleResult
@@ -34,12 +34,14 @@ def client_results(
     rules: Iterable[RuleResult],
     conversations: Sequence[Conversation] = (),
     scores: Iterable[Score] = (),
+    mixing: Collection[str] = (),
 ) -> tuple[ClientResult, ...]:
     """Return what each client can expect of the server over each API that it uses.
 
     `rules` are the results of all checks and probes. Without any of this family, as in recorded
     traffic, the forms are unknown, and only clients that break are returned. `scores` have the
-    findings of the conversations, with tolerances applied.
+    findings of the conversations, with tolerances applied. A form that got the reply of another
+    request, as the rules `mixing` found, was not tried.
     """
     results = {rule.check.id: rule for rule in rules}
     sent = any(form.rule in results for form in FORMS)
@@ -58,8 +60,13 @@ def client_results(
         for record, made in read.items()
     }
     spoilt = dict(_spoilt(read, scores, recorded=not sent))
+    mixed = {
+        (score.condition.api, score.sample)
+        for score in scores
+        if any(each.id in mixing and each.severity != "info" for each in score.findings)
+    }
     judged = (
-        _client_result(name, api, results if sent else {}, conversations, broken, spoilt)
+        _client_result(name, api, results if sent else {}, conversations, broken, spoilt, mixed)
         for name in CLIENTS
         for api in BOTH_APIS
         if api in CLIENTS[name].apis
@@ -74,10 +81,11 @@ def _client_result(
     conversations: Iterable[Conversation],
     broken: Mapping[str, Mapping[str, str]],
     spoilt: Mapping[str, Mapping[str, str]],
+    mixed: Set[tuple[Api, str]],
 ) -> ClientResult | None:
     """Return the result of a client; None if the run judged nothing that it sends or receives."""
     client = CLIENTS[name]
-    breaking, on_request, verified, unverified = _sent_forms(name, api, results)
+    breaking, on_request, verified, unverified = _sent_forms(name, api, results, mixed)
     own = any(isinstance(p, Variant) and p.base in _EARLIER_CALLS for p in verified)
     unverified += [] if own or _calls_judged(api, results) else [_CALLS]
     made = [c for c in conversations if c.api == api and c.mode in client.modes]
@@ -124,7 +132,9 @@ class _SentForms(NamedTuple):
     unverified: list[str]
 
 
-def _sent_forms(name: str, api: Api, results: Mapping[str, RuleResult]) -> _SentForms:
+def _sent_forms(
+    name: str, api: Api, results: Mapping[str, RuleResult], mixed: Set[tuple[Api, str]]
+) -> _SentForms:
     """Return how the forms that a client sends over an API were judged."""
     client, found = CLIENTS[name], _SentForms([], [], [], [])
     for form in FORMS:
@@ -133,6 +143,8 @@ def _sent_forms(name: str, api: Api, results: Mapping[str, RuleResult]) -> _Sent
                 continue
             ids = part.ids if isinstance(part, SharedRules) else (form.rule,)
             rules = [results[id_] for id_ in ids if id_ in results]
+            if isinstance(part, Variant) and (api, part.request) in mixed:
+                rules = []
             if _breaks(rules, part, api, client.modes):
                 (found.breaking if default else found.on_request).append(part.name or form.name)
             elif default and any(group.startswith(api) for r in rules for group in r.counts):

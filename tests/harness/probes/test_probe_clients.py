@@ -12,8 +12,9 @@ from replies import Reply, chat_whole, responses_items, responses_whole
 from harness.api import DIALECTS, items
 from harness.api.items import RequestSettings, ToolCall
 from harness.records.analysis import ClientResult, RuleResult
-from harness.records.conditions import BOTH_APIS, Api
+from harness.records.conditions import BOTH_APIS, Api, Condition
 from harness.records.rollouts import Response
+from harness.records.scores import Evidence, Finding, Score
 from harness.rules.catalogue import PROBES, RULES
 from harness.rules.clients.forms import (
     CLIENTS,
@@ -229,6 +230,21 @@ def add_failed(results: MutableMapping[str, RuleResult], rule: str, counts: Coun
     about = passed.check.model_copy(update={"id": rule})
     changed = {"check": about, "status": "failed", "counts": counts, "failing": ()}
     results[rule] = passed.model_copy(update=changed)
+
+
+@pytest.mark.parametrize(("rule", "broken"), [("usage.missing", True), ("reply.stored", False)])
+def test_a_form_that_got_the_reply_of_another_request_breaks_no_client(
+    rule: str, broken: bool
+) -> None:
+    (variant,) = (each for each in variants() if each.name == "strict")
+    results = judged(GROUP, with_other(variant, "chat", [Reply(text="Hello.", prompt=7)]))
+    condition = Condition(model="m", api="chat", mode="non-streaming")
+    shown = Evidence(record="r", exchange=0, expected="", got="")
+    found = Finding(id=rule, severity="error", message="", evidence=shown, proven=True)
+    score = Score("r", "prompt", variant.request, condition, 1, "answered", findings=(found,))
+    clients = client_results(results.values(), scores=[score], mixing={"reply.stored"})
+    breaking = {name for each in clients if each.api == "chat" for name in each.breaking}
+    assert breaking == ({"strict"} if broken else set())
 
 
 @pytest.mark.parametrize(
