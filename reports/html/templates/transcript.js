@@ -22,10 +22,24 @@ const transcript = (() => {
     return node("div", "", node("p", `outcome ${score.good ? "good" : "bad"}`, score.outcome), ...parts);
   }
 
+  // A browser takes seconds to break the lines of a million characters.
+  const SHOWN = 50_000;
+
+  function long(tag, name, text) {
+    const made = node(tag, name, text.slice(0, SHOWN));
+    if (text.length > SHOWN) {
+      const left = (text.length - SHOWN).toLocaleString("en");
+      const more = node("button", "", `Show ${left} more characters`);
+      more.addEventListener("click", () => made.replaceChildren(text));
+      made.append(more);
+    }
+    return made;
+  }
+
   function showItem(item) {
     const who = node("div", "who", names[item.who]);
     if (item.about) who.append(" ", node("code", "", item.about));
-    return node("div", `item ${item.who}`, who, node("div", "text", item.text));
+    return node("div", `item ${item.who}`, who, long("div", "text", item.text));
   }
 
   const remarks = (findings) => findings.map((each) => node("b", "remark", `${each.id}: ${each.message}`));
@@ -39,7 +53,7 @@ const transcript = (() => {
   }
 
   function showBody(text, findings, lines = []) {
-    if (!lines.some(Boolean)) return node("pre", "", text);
+    if (!lines.some(Boolean)) return long("pre", "", text);
     return node("pre", "", ...text.split("\n").flatMap((line, number) => {
       const here = findings.filter((_, at) => lines[at] === number);
       return here.length ? [node("mark", "", line), ...remarks(here), "\n"] : [`${line}\n`];

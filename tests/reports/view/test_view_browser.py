@@ -200,6 +200,20 @@ def test_recorded_text_does_not_execute_as_code(browser, tmp_path, name):
         assert not re.search("[\x00-\x08\x0b-\x1f\x7f\u202a-\u202e\u2066-\u2069]", shown)
 
 
+def test_the_rest_of_a_very_long_text_is_shown_on_request(browser, tmp_path):
+    text = f"{'x' * 60_000}end"
+    write_judgement(tmp_path, [score("long")])
+    write(tmp_path, [rollout(score("long"), [Reply(text=text)])])
+    run = read_all(followed(tmp_path))
+    with served(run) as address, quiet_pages(browser, address) as open_page:
+        page = open_page(address)
+        rows(page).first.click()
+        shown = viewer(page).locator(".item.final .text")
+        expect(shown).not_to_contain_text("end")
+        shown.get_by_role("button", name="Show 10,003 more characters").click()
+        expect(shown).to_have_text(text)
+
+
 def test_the_page_refuses_markup_even_from_its_own_script(browser, address):
     """The policy of the server, if a defect of ours once made markup of a text."""
     page = browser.new_context().new_page()  # its console says that it refused
