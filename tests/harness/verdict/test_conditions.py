@@ -66,7 +66,7 @@ def test_api_mode_and_exceptions_are_named(change, where, words):
 
 
 def test_a_share_is_that_of_the_modes_with_the_finding():
-    """Four calls in streams are all streams, and not half of all replies."""
+    """Four calls in streams are too few to exclude chance, and yet not half of all replies."""
     calls = [one for one in healthy().rollouts if one.task == "tool_calling"]
     samples = sorted({one.sample for one in calls})[:4]
     few = [one for one in calls if one.sample in samples]
@@ -87,9 +87,9 @@ def test_a_limit_that_is_not_reported_is_no_condition():
 
 
 def test_few_findings_in_all_streams_name_their_mode():
-    """The API and the mode are few properties: five findings exclude chance."""
+    """The API and the mode are few properties: a few findings exclude chance."""
     calls = [one for one in healthy().rollouts if one.task == "tool_calling"]
-    samples = sorted({one.sample for one in calls})[:5]
+    samples = sorted({one.sample for one in calls})[:9]
     few = [one for one in calls if one.sample in samples]
     made = [
         changed if one.condition.streaming else one
