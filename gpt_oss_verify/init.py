@@ -52,6 +52,7 @@ from harness.text import first_few
 
 MODELS_SHOWN = 8
 MOST_SECONDS = 60.0
+_REFUSED = (401, 403)
 NEW_FILE = "# Your providers; they extend and override the shipped entries.\nproviders:\n"
 
 
@@ -70,14 +71,14 @@ def init(
     offline: bool = False,
     force: bool = False,
 ) -> int:
-    """Add a provider to providers.yaml. In a terminal, ask for the values that are not given.
+    """Add a provider to providers.yaml. In a terminal, ask for what cannot be found out.
 
     The command finds the models and the APIs of the provider by sending it a few requests, and
     says what would prevent a run. It leaves the other entries and the comments of an existing file
     unchanged.
 
     Args:
-        name: Name of the entry.
+        name: Name of the entry. Default, in a terminal: from the host of the address.
         base_url: Base URL of the API, such as http://localhost:8000/v1.
         model: Model name as the provider knows it. Default: the only model that it lists.
         apis: responses, chat, or both, separated by a comma. Default: those that work.
@@ -99,7 +100,11 @@ def init(
     existing = own_providers(providers_file) if providers_file.exists() else {}
     wanted = parse_apis(apis)
     if _interactive():
-        base_url, name, api_key_env = _ask_address(base_url, name, api_key_env)
+        base_url = base_url or _ask(
+            "Base URL of the API, such as http://localhost:8000/v1",
+            partial(adhoc_provider, model="any", apis=("chat",)),
+        )
+        name = name or _short_name(base_url)
     required = {"--name": name, "--base-url": base_url}
     if name is None or base_url is None:
         missing = " and ".join(flag for flag, value in required.items() if not value)
@@ -136,12 +141,14 @@ def _with_model_and_apis(
     asked = changed(entry, timeout=MOST_SECONDS)
     needed = model is None and not _interactive()
     models = None if offline else _listed_models(asked, needed=needed)
+    refused = models is not None and models.answer and models.answer.status in _REFUSED
+    if refused and entry.api_key_env is None and _interactive() and (key := _ask_key(entry)):
+        entry, asked = (changed(one, api_key_env=key) for one in (entry, asked))
+        models = _listed_models(asked, needed=False)
     asked = changed(asked, model=model or _model(asked, models))
     if apis is None:
         supported = () if models is None else _supported_apis(asked, models.ids or [])
         apis = supported or BOTH_APIS
-        if _interactive():
-            apis = parse_apis(_ask("APIs", parse_apis, default=",".join(apis)))
     elif models is not None:
         try:
             asyncio.run(preflight(asked, apis))
@@ -231,19 +238,14 @@ def _interactive() -> bool:
     return sys.stdin.isatty()
 
 
-def _ask_address(
-    base_url: str | None, name: str | None, key: str | None
-) -> tuple[str, str, str | None]:
-    """Return the address, the name of the entry, and the variable with the key, all checked."""
-    check = partial(adhoc_provider, model="any", apis=("chat",))
-    address = base_url or _ask("Base URL of the API, such as http://localhost:8000/v1", check)
-    name = name or _ask("Name of the entry", default=_short_name(address))
-    key = key or _ask(
-        "Environment variable that holds the key (its name, not the key; empty for none)",
-        lambda text: check(address, api_key_env=text or None),
+def _ask_key(provider: Provider) -> str | None:
+    """Return the variable that holds the key of a provider that refuses access; None for none."""
+    text = _ask(
+        "The provider asks for a key. Environment variable that holds it (its name; empty: none)",
+        lambda text: changed(provider, api_key_env=text or None),
         default="",
     )
-    return address, name, key or None
+    return text or None
 
 
 def _model(provider: Provider, models: ModelList | None) -> str:
@@ -251,6 +253,8 @@ def _model(provider: Provider, models: ModelList | None) -> str:
     listed = (models and models.ids) or []
     if _interactive():
         likely = [name for name in listed if "gpt-oss" in name.lower()] or listed
+        if len(likely) == 1:
+            return likely[0]
         if likely:
             say(f"The provider lists {', '.join(likely)}.")
         return _ask("Model", default=likely[0] if likely else None)

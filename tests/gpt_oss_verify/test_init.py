@@ -327,25 +327,48 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_missing_values_are_asked_for(
+def answered(monkeypatch: pytest.MonkeyPatch, *answers: str) -> None:
+    monkeypatch.setattr(sys, "stdin", Terminal("".join(f"{line}\n" for line in answers)))
+
+
+def test_only_the_address_is_asked_for_if_the_provider_tells_the_rest(
     mock: MockProvider, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    mock.models = ["other", MODEL]
-    answers = ["nonsense", mock.base_url, "mine", KEY, "not a name", "", "", "smoke", "chat"]
-    monkeypatch.setattr(sys, "stdin", Terminal("".join(f"{line}\n" for line in answers)))
+    mock.models = ["other", MODEL]  # one of them is a gpt-oss
+    answered(monkeypatch, "nonsense", mock.base_url)
     assert run(["init"]) == 0
-    mine = load_providers()["mine"]
-    assert (mine.base_url, mine.model, mine.apis) == (mock.base_url, MODEL, ("chat",))
+    mine = load_providers()["127.0.0.1"]
+    assert (mine.base_url, mine.model, mine.apis) == (mock.base_url, MODEL, ("responses", "chat"))
     assert mine.api_key_env is None
-    err = capsys.readouterr().err
-    assert err.count("looks like a key") == 1
-    assert "'nonsense' is not a URL" in err
+    assert "'nonsense' is not a URL" in capsys.readouterr().err
+
+
+def test_of_several_models_one_is_asked_for(
+    mock: MockProvider, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mock.models = [MODEL, f"{MODEL}-2"]
+    answered(monkeypatch, KEY, f"{MODEL}-2")
+    assert run(at(mock)) == 0
+    assert load_providers()["mine"].model == f"{MODEL}-2"
+    assert capsys.readouterr().err.count("looks like a key") == 1
+
+
+@pytest.mark.parametrize("key", ["right", "wrong"])
+def test_a_key_is_asked_for_if_the_provider_refuses_access_without_one(
+    key: str, mock: MockProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mock.api_key = "right"
+    monkeypatch.setenv("MINE_KEY", key)
+    answered(monkeypatch, KEY, "not a name", "MINE_KEY", *([] if key == "right" else ["m"]))
+    assert run(at(mock)) == 0
+    mine = load_providers()["mine"]
+    assert (mine.api_key_env, mine.model) == ("MINE_KEY", MODEL if key == "right" else "m")
 
 
 def test_input_that_ends_early_is_an_error(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(sys, "stdin", Terminal("http://127.0.0.1:1/v1\n"))
+    answered(monkeypatch, "http://127.0.0.1:1/v1")  # which lists no models
     assert run(["init"]) == 2
     assert "The input ended before all questions were answered" in capsys.readouterr().err
 
