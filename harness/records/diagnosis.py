@@ -21,7 +21,7 @@ from harness.text import percentage
 _SELDOM = 0.3  # share of replies below which "1 in 5" is easier to read than "in 20% of"
 _FEATURES: Mapping[Feature, str] = {
     Feature("mode", "streaming"): "streams",
-    Feature("mode", "non-streaming"): "complete replies",
+    Feature("mode", "non-streaming"): "non-streaming replies",
     JSON: "requests for JSON",
     CHOICES: "requests for several choices",
     TOOL_RESULT: "replies to a tool result",

@@ -398,7 +398,7 @@ def circumstances(number):
         (lambda *_: True, ""),
         (lambda api, *_: api == "chat", " (only chat)"),
         (lambda _, mode, *__: mode == "streaming", " (only streams)"),
-        (lambda _, mode, *__: mode != "streaming", " (only complete replies)"),
+        (lambda _, mode, *__: mode != "streaming", " (only non-streaming replies)"),
         (lambda *every: bool(every[3]["features"]), " (only requests with tools)"),
         (lambda *every: every[3]["size"] > 8, " (only requests above 8,000 characters)"),
         (lambda *every: every[2] % 10 < 4, " (in 40% of replies)"),
