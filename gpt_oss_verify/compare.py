@@ -10,7 +10,7 @@ from typing import Annotated
 
 from cyclopts import Group, Parameter
 
-from evals.baselines.choice import baseline_column
+from evals.baselines.column import baseline_column
 from gpt_oss_verify.carry_out import sample_with_progress
 from gpt_oss_verify.judge_and_report import judge_and_report
 from gpt_oss_verify.options import (

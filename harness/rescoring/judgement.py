@@ -20,8 +20,6 @@ import math
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from harmony.parse import STOP_TOKENS, HarmonyParser
 from harness.records.readings import Reading
 
@@ -281,6 +279,8 @@ def _sums(readings: Sequence[Reading]) -> Sums | None:
 
 def _drawn(places: Sequence[tuple[float, tuple[float, ...]]], draws: int) -> Sums:
     """Compare the sum over places with this many draws from the distributions there."""
+    import numpy as np  # takes 0.2 s, and most runs read no replies
+
     random = np.random.default_rng(0)
     total, drawn = 0.0, np.zeros(draws)
     for own, probable in places:

@@ -18,7 +18,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from evals.baselines.choice import baseline_column
+from evals.baselines.column import baseline_column
 from evals.registry import NAMES, load_data
 from evals.restoring import all_tasks
 from evals.task import EvalTask

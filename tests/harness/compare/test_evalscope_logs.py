@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from evals.baselines.choice import baseline_column
+from evals.baselines.column import baseline_column
 from evals.baselines.measured import read_baseline
 from gpt_oss_verify.app import run
 from harness.compare.eval_log import question_hash

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from evals.baselines.choice import baseline_column
+from evals.baselines.column import baseline_column
 from evals.baselines.measured import read_baseline
 from gpt_oss_verify.app import run
 from harness.compare.inspect_log import is_inspect_log, read_inspect_log

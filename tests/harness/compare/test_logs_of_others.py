@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from evals.baselines.choice import baseline_column
+from evals.baselines.column import baseline_column
 from gpt_oss_verify.app import run
 from harness.compare.inspect_log import read_inspect_log
 from harness.compare.read_logs import is_log

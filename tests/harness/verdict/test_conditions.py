@@ -9,6 +9,7 @@ from corpus import damaged, healthy
 
 from harness.records.rollouts import Exchange, Rollout
 
+WHOLE = "only non-streaming replies"
 Where = Callable[[Rollout, dict[str, Any]], bool]
 
 
@@ -56,9 +57,17 @@ def answers_user(_: Rollout, sent: dict[str, Any]) -> bool:
     ("change", "where", "words"),
     [
         # Requests of Responses have options that those of Chat lack.
-        (milliseconds, lambda one, _: one.api == "chat", "only chat, only non-streaming replies"),
-        (other_object, is_short, "only non-streaming replies, all but requests above 8,000 characters"),
-        (other_object, answers_user, "only non-streaming replies, all but replies to a tool result"),
+        (milliseconds, lambda one, _: one.api == "chat", f"only chat, {WHOLE}"),
+        (
+            other_object,
+            is_short,
+            f"{WHOLE}, all but requests above 8,000 characters",
+        ),
+        (
+            other_object,
+            answers_user,
+            f"{WHOLE}, all but replies to a tool result",
+        ),
     ],
 )
 def test_api_mode_and_exceptions_are_named(change, where, words):
