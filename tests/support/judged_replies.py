@@ -487,14 +487,14 @@ ROWS: tuple[Judged, ...] = (
     ),
     *(  # The string may be the first of the answer, unless no token is left for one.
         (
-            lambda more=more: chat(
-                {"choices.0.stop_reason": "is", _ADDED: more},
+            lambda counted=counted: chat(
+                {"choices.0.stop_reason": "is", _ADDED: counted, _TOTAL: 50 + counted},
                 Reply(text="", reasoning="The user asks what it is"),
                 _IN_TURN,
             ),
             f"stop.early:{found}",
         )
-        for more, found in ((-1, "proven"), (7, "open"))
+        for counted, found in ((9, "proven"), (15, "open"))
     ),
     (lambda: chat({}, ANSWER, _IN_TURN), "stop.kept"),
     (lambda: chat({}, CALL, _IN_TURN), ""),
