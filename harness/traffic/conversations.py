@@ -144,13 +144,15 @@ def _same_request(recorded: Imported) -> object:
     """Return the key of identical requests to one host on one day, streaming or not.
 
     Without a date, they are of one file. Servers differ and change, so a difference between hosts
-    or months is not a defect.
+    or months is not a defect. A prompt has the properties of schemas in the order of the request.
     """
     undated = "date" in recorded.lost
     when = recorded.file if undated else recorded.exchange.started_at[: len("2026-01-31")]
     ignored = ("stream", "stream_options")
     body = {name: value for name, value in recorded.body.items() if name not in ignored}
-    return recorded.api, recorded.host, when, orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
+    schemas = orjson.dumps([body.get(name) for name in ("tools", "response_format", "text")])
+    sent = orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
+    return recorded.api, recorded.host, when, sent, schemas
 
 
 def _name(recorded: Imported, taken: Collection[str]) -> str:

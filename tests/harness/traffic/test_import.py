@@ -131,6 +131,18 @@ def test_equal_requests_are_attempts_at_one_sample(tmp_path: Path):
     ]
 
 
+def test_the_order_of_properties_is_part_of_a_request_and_that_of_options_is_not(tmp_path: Path):
+    """The prompt has the properties in the order in which the request has them."""
+    ask = {"messages": [ASK], "temperature": 1}
+    orders = (("city", "unit"), ("unit", "city"))
+    requests = [ask, dict(reversed(ask.items()))] + [
+        ask | {"response_format": {"properties": {key: {"type": "string"} for key in order}}}
+        for order in orders
+    ]
+    found = traffic(tmp_path, *(pair(each, chat(ANSWER, n)) for n, each in enumerate(requests)))
+    assert [each.sample for each in found.rollouts] == ["pairs:1", "pairs:1", "pairs:3", "pairs:4"]
+
+
 def test_other_models_and_apis_are_left_out_and_counted(tmp_path: Path):
     kept = pair({"messages": [ASK]}, chat(ANSWER))
     embeddings = {
