@@ -49,7 +49,7 @@ def curl(
     A message over WebSocket is a command of websocat.
     """
     if exchange.request.over_websocket:
-        message = body if isinstance(body, str) else json.dumps(body, ensure_ascii=False)
+        message = body if isinstance(body, str) else _shown(body)
         sent = f"printf '%s\\n' {shlex.quote(message)} | websocat -n"
         return " \\\n  ".join(
             [sent, *_key_headers(exchange, key), shlex.quote(exchange.request.url)]
@@ -60,10 +60,16 @@ def curl(
     lines = [f"curl -sS {compressed}{url}", "-H 'Content-Type: application/json'"]
     lines += _key_headers(exchange, key)
     if isinstance(body, Mapping):
-        body = json.dumps(dict(body), ensure_ascii=False, indent=indent)
+        body = _shown(dict(body), indent)
     if body is not None:
         lines.append(f"-d {shlex.quote(body)}")
     return " \\\n  ".join(lines)
+
+
+def _shown(body: object, indent: int | None = None) -> str:
+    """Return JSON with all characters that a reader sees, and escapes of the others."""
+    text = json.dumps(body, ensure_ascii=False, indent=indent)
+    return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)
 
 
 def python(

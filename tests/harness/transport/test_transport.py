@@ -239,6 +239,13 @@ async def test_a_compressed_reply_is_read() -> None:
     assert curl(exchange, BODY, None).startswith("curl -sS --compressed http")
 
 
+async def test_a_command_escapes_characters_that_nobody_sees() -> None:
+    async with MockProvider(script=[mock.text("{}")]) as provider:
+        exchange = await send(provider, BODY)
+    hidden = {"content": "é\u2028\u00ad\U000e0001\n"}
+    assert r"""{"content": "é\u2028\u00ad\udb40\udc01\n"}""" in curl(exchange, hidden, None, None)
+
+
 @pytest.mark.parametrize("flush", [zlib.Z_SYNC_FLUSH, zlib.Z_NO_FLUSH])
 async def test_events_of_a_compressed_stream_are_recorded_when_they_can_be_read(flush: int) -> None:
     async def compressed(_: object, writer: asyncio.StreamWriter) -> None:
