@@ -37,7 +37,7 @@ def checks(
     every: Annotated[bool, Parameter(name="--all")] = False,
     as_markdown: Annotated[bool, Parameter(name="--markdown")] = False,
 ) -> int:
-    """List the families of checks and probes, or rules with their reasons and sources.
+    """List the families of checks and probes, or their rules.
 
     Args:
         rule_id: Show only the check or probe with this id, and the requests that a probe sends.
