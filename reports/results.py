@@ -324,30 +324,28 @@ def _rubric_cells(figure: RubricFigure) -> tuple[Cell, ...]:
 
 def clients_table(results: Iterable[ClientResult]) -> Table:
     """Return which clients work over each API, and whether they return the CoT."""
-    rows: dict[tuple[str, str], dict[str, Cell]] = {}
+    rows: dict[str, dict[str, Cell]] = {}
+    readers: dict[str, dict[str, None]] = {}
     for result in results:
         label, tone = CLIENT_STATUSES[result.status]
         if reasons := (*result.breaking, *result.sometimes):
             label += f": {'; '.join(reasons)}"
         if result.breaking_on_request:
             label += f"; fails if asked for: {', '.join(result.breaking_on_request)}"
-        cells = rows.setdefault((result.client, result.read_by), {})
+        cells = rows.setdefault(result.client, {})
+        if result.read_by:
+            readers.setdefault(result.read_by, {})[result.client] = None
         cells[result.api] = Cell(label, tone)
         cells[f"{result.api}: returns CoT"] = Cell(result.returns_cot)
     heads = dict.fromkeys(head for cells in rows.values() for head in cells)
-    readers: dict[str, list[str]] = {}
-    for client, reader in rows:
-        readers.setdefault(reader, []).append(client)
     read_by = (
-        f"{reader} read the replies of {', '.join(names)}."
-        for reader, names in readers.items()
-        if reader
+        f"{reader} read the replies of {', '.join(names)}." for reader, names in readers.items()
     )
     return Table(
         tuple((head,) for head in heads),
         tuple(
             Row(client, tuple(cells.get(head, Cell(NOTHING)) for head in heads))
-            for (client, _), cells in rows.items()
+            for client, cells in rows.items()
         ),
         note=" ".join(read_by),
     )

@@ -24,6 +24,7 @@ from harness.providers.entries import adhoc_provider, changed
 from harness.records.conditions import BOTH_APIS, MODES, Condition
 from harness.records.rollouts import Rollout
 from harness.run.attempts import Attempt
+from harness.run.budget import Budget, Limits
 from harness.run.run_log import ROLLOUTS_FILE, RunLog, read_rollouts
 from harness.run.sampling import SILENT, run_attempts, run_until_stopped
 from harness.run.sampling import Observer as RunWatcher
@@ -344,3 +345,24 @@ async def test_attempts_that_follow_the_same_one_are_in_flight_together(tmp_path
                     concurrency=4,
                 )
     assert provider.most_in_flight == len(made)
+
+
+async def test_workers_that_wait_end_with_the_budget(tmp_path: Path) -> None:
+    first, *made = attempts(1)
+    spent = Budget(Limits(max_requests=1))
+    spent.requests = 1
+    async with MockProvider() as provider:
+        adhoc = adhoc_provider(provider.base_url, "m", ["chat"])
+        with RunLog(tmp_path) as log:
+            async with open_transport(adhoc) as transport:
+                await asyncio.wait_for(
+                    run_attempts(
+                        [first, *(replace(each, after=first.id) for each in made)],
+                        transport=transport,
+                        log=log,
+                        concurrency=4,
+                        budget=spent,
+                    ),
+                    timeout=20,
+                )
+    assert provider.received == []

@@ -58,16 +58,8 @@ def answers_user(_: Rollout, sent: dict[str, Any]) -> bool:
     [
         # Requests of Responses have options that those of Chat lack.
         (milliseconds, lambda one, _: one.api == "chat", f"only chat, {WHOLE}"),
-        (
-            other_object,
-            is_short,
-            f"{WHOLE}, all but requests above 8,000 characters",
-        ),
-        (
-            other_object,
-            answers_user,
-            f"{WHOLE}, all but replies to a tool result",
-        ),
+        (other_object, is_short, f"{WHOLE}, all but requests above 8,000 characters"),
+        (other_object, answers_user, f"{WHOLE}, all but replies to a tool result"),
     ],
 )
 def test_api_mode_and_exceptions_are_named(change, where, words):
